@@ -162,16 +162,14 @@ def pieces(path, # Parquet file that keeps the contract
             yield _observations(pa.Table.from_batches([b]).replace_schema_metadata(f.schema_arrow.metadata), factors, path, first)
             first += len(b)
 
-# %% ../../nbs/20_store.ipynb #f69855d3
+# %% ../../nbs/20_store.ipynb #29942aa1
 def open_mmap(folder, # with x.npy, meta.parquet, and perhaps mask.npy and t.npy
               factors=FACTORS # names of the columns of meta.parquet that are factors
              ) -> Observations: # x is a numpy.memmap
     "Open a memory-mapped set; the signals stay on disk. `InputError`: a file that is missing, cut off or of the wrong shape."
     folder = Path(folder)
     def array(name):
-        with _reading(folder/name, 'NPY'): a = np.load(folder/name, mmap_mode='r', allow_pickle=False)
-        if not isinstance(a, np.ndarray): raise InputError(f'{folder/name} is not an NPY file; write it with np.save')
-        return a
+        with _reading(folder/name, 'NPY'): return np.lib.format.open_memmap(folder/name, mode='r')
     with _reading(folder/'meta.parquet', 'Parquet'), pq.ParquetFile(folder/'meta.parquet') as f:
         meta = _table(f.read().to_pandas(ignore_metadata=True), factors, folder/'meta.parquet')
     mask, t = (array(k) if (folder/k).exists() else None for k in ('mask.npy', 't.npy'))

@@ -82,24 +82,26 @@ class ConformerEncoder(nn.Module):
         w = seen.to(h.dtype)[:, :, None]
         return self.head((h*w).sum(1)/w.sum(1))
 
-# %% ../../nbs/31_encoders.ipynb #25ba18b6
+# %% ../../nbs/31_encoders.ipynb #e5abc5b8
 class PhaseBlindEncoder(nn.Module):
-    "Power spectra and quantiles of the curve and of a copy cleaned of the instrument's offset."
+    "Power spectra and quantiles of the curve and of a copy cleaned of the instrument."
     def __init__(self, c:EncoderConfig, trend:int=20): # width of the bottleneck of the guess
         super().__init__(); self.c = c
         self.register_buffer('f', log_frequencies(c.n_freq, c.span, c.step))
-        self.offset = mlp((c.channels + 1)*c.bins, c.width//2, trend, c.width//2, c.channels*c.bins)
-        nn.init.zeros_(self.offset[-1].weight); nn.init.zeros_(self.offset[-1].bias)
+        n_bins, n_in = c.channels*c.bins, (c.channels + 1)*c.bins
+        self.guess = mlp(n_in, c.width//2, trend, c.width//2, n_bins + c.channels) # offset of every bin, log gain of every channel
+        nn.init.zeros_(self.guess[-1].weight); nn.init.zeros_(self.guess[-1].bias)
         conv = lambda a, b, k: (nn.Conv1d(a, b, k, 2, k//2), nn.GELU())
         self.spectrum = nn.Sequential(*conv(2*c.channels, 32, 9), *conv(32, 48, 7), *conv(48, 64, 5), nn.Flatten(),
                                       nn.Linear(64*-(-c.n_freq//8), c.width))
         self.levels = nn.Linear(2*32*c.channels, c.width//2)
         self.head = nn.Sequential(nn.GELU(), mlp(c.width + c.width//2, c.width, c.d_out))
 
-    def clean(self, x, mask, t): # -> (M, C, L) without the guessed offset
+    def clean(self, x, mask, t): # -> (M, C, L) without the guessed offset and gain
         y, m = rebin(x, mask, t, self.c.bins, self.c.span)
-        guess = self.offset(torch.cat([y.flatten(1), m.to(y.dtype)], 1)).view_as(y) # (M, C, bins)
-        return x - F.interpolate(guess, size=x.shape[2], mode='linear', align_corners=False)
+        offset, gain = self.guess(torch.cat([y.flatten(1), m.to(y.dtype)], 1)).split([y[0].numel(), y.shape[1]], 1)
+        offset = F.interpolate(offset.view_as(y), size=x.shape[2], mode='linear', align_corners=False)
+        return (x - offset)*gain.clamp(-3, 3).exp()[:, :, None]
 
     def forward(self, x, mask, t): # (M, C, L), (M, L), (L,) or (M, L) -> (M, d_out)
         both = torch.cat([x, self.clean(x, mask, t)], 1) # (M, 2C, L)

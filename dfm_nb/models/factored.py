@@ -12,7 +12,7 @@ from fastcore.basics import patch
 from .layers import channel, log_frequencies, mlp, power, rebin, sphere
 from .encoders import EncoderConfig, make_encoder
 
-# %% ../../nbs/32_factored.ipynb #7004f018
+# %% ../../nbs/32_factored.ipynb #2eeab083
 @dataclass(frozen=True)
 class FactoredConfig:
     "Settings of the factored model."
@@ -20,7 +20,10 @@ class FactoredConfig:
     instr: EncoderConfig = EncoderConfig()
     free: EncoderConfig | None = EncoderConfig(d_out=8) # None: no free block
     geometry: str = 'sphere' # or 'raw' with projection heads, as published
-    star_parts: int = 1 # spheres that z_star is cut into, one per temperature
+    tau_star: tuple = (1., .2) # temperatures of the star loss: z_star is cut into as many spheres
+    tau_instr: float = .2 # temperature of the instrument loss
+    learn_tau: bool = False # temperatures are trained, from these values on
+    scale: float = 1. # signals are divided by it; chosen so that their standard deviation is about 0.3, as in the simulator
     noise_star: float = 0. # standard deviation of each channel's noise, in training
     noise_instr: float = .3
     noise_free: float = .3
@@ -41,7 +44,7 @@ class Decoder(nn.Module):
     def forward(self, z_s, z_i): # (M, d_s), (M, d_i) -> (M, n_out)
         return self.out(self.g_s(z_s)*self.g_i(z_i) if self.kind == 'hadamard' else torch.cat([z_s, z_i], 1))
 
-# %% ../../nbs/32_factored.ipynb #6bcffb55
+# %% ../../nbs/32_factored.ipynb #50afb761
 @dataclass
 class Latents:
     "The blocks of M observations."
@@ -62,17 +65,19 @@ class Factored(nn.Module):
         self.wave = Decoder(c.decoder, c.star.d_out + (c.free.d_out if c.free else 0), c.instr.d_out, c.width, c.star.channels*c.star.bins)
         self.register_buffer('f', log_frequencies(c.star.n_freq, c.star.span, c.star.step))
         self.spectrum = Decoder(c.decoder, c.star.d_out, c.instr.d_out, c.width, c.star.channels*c.star.n_freq) if c.spectrum else None
+        self.log_tau = nn.Parameter(torch.tensor([*c.tau_star, c.tau_instr]).log(), requires_grad=c.learn_tau)
 
     def encode(self, x, mask, t, noise=True) -> Latents: # noise: of all channels, or a dict of 'star', 'instr', 'free'
+        x = x/self.c.scale
         c, on = self.c, noise if isinstance(noise, dict) else dict.fromkeys(('star', 'instr', 'free'), noise)
         z = dict(star=self.e_star(x, mask, t), instr=self.e_instr(x, mask, t), free=self.e_free(x, mask, t) if c.free else None)
         if c.geometry == 'raw':
-            return Latents(**z, p_star=sphere(self.h_star(z['star']), c.star_parts), p_instr=sphere(self.h_instr(z['instr'])))
-        for k, n, sigma in (('star', c.star_parts, c.noise_star), ('instr', 1, c.noise_instr), ('free', 1, c.noise_free)):
+            return Latents(**z, p_star=sphere(self.h_star(z['star']), len(c.tau_star)), p_instr=sphere(self.h_instr(z['instr'])))
+        for k, n, sigma in (('star', len(c.tau_star), c.noise_star), ('instr', 1, c.noise_instr), ('free', 1, c.noise_free)):
             if z[k] is not None: z[k] = channel(sphere(z[k].float(), n), sigma if on[k] else 0)
         return Latents(**z, p_star=z['star'], p_instr=z['instr'])
 
-# %% ../../nbs/32_factored.ipynb #2d7a06d4
+# %% ../../nbs/32_factored.ipynb #0c3713e9
 @patch
 def decode(self:Factored, s, i, free): # (M, d_star), (M, d_instr), (M, d_free) or None
     "Waveform (M, C bins) and log spectrum (M, C n_freq) or None."
@@ -83,6 +88,7 @@ def decode(self:Factored, s, i, free): # (M, d_star), (M, d_instr), (M, d_free) 
 @torch.no_grad()
 def targets(self:Factored, x, mask, t):
     "What the decoder should answer: binned waveform, its mask, and scaled log spectrum or None."
+    x = x/self.c.scale
     y, m = rebin(x, mask, t, self.c.star.bins, self.c.star.span)
     return y, m, (power(x, mask, t, self.f) + 3)/1.5 if self.spectrum else None # scaled as in the phase-blind encoder
 
@@ -93,5 +99,5 @@ def forward(self:Factored, x, mask, t, of_star=None, of_instr=None): # (M, C, L)
     y, m, p = self.targets(x, mask, t)
     own = torch.arange(len(x), device=x.device)
     wave, spectrum = self.decode(z.star[own if of_star is None else of_star], z.instr[own if of_instr is None else of_instr], z.free)
-    out = dict(latents=z, wave=wave.view_as(y), y=y, mask=m)
+    out = dict(latents=z, wave=wave.view_as(y), y=y, mask=m, tau=self.log_tau.exp().clamp(min=.01))
     return out | (dict(spectrum=spectrum.view_as(p), p=p) if self.spectrum else {})

@@ -1,0 +1,54 @@
+# dfm_nb: `make` alone lists what there is.
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+# A run folder, one notebook, and flags of cells that are otherwise skipped (slow data gpu):
+RUN ?= runs/quick
+NB ?=
+FLAGS ?=
+
+# Real recordings beside the checkout are used where they exist; DFM_DATA set to anything else, or to nothing, wins.
+ifeq ($(origin DFM_DATA),undefined)
+ifneq ($(wildcard ../shared/data/.),)
+test notebooks: export DFM_DATA := $(shell cd ../shared/data && pwd)
+endif
+endif
+
+.PHONY: help install run test lab export clean-notebooks notebooks readme clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
+
+install: .venv/.installed ## make .venv with the package and everything needed to work on it
+	@:
+.venv/.installed: settings.ini setup.py pyproject.toml constraints.txt
+	@sh scripts/install.sh
+	@touch $@
+
+run: install ## train and audit the quick causal model and show its summary (RUN=folder)
+	@if [ -n "$$(ls -A "$(RUN)" 2>/dev/null)" ]; then $(BIN)/dfm resume "$(RUN)"; \
+	 else $(BIN)/dfm run causal --data sim:quick --out "$(RUN)"; fi
+	@echo; cat "$(RUN)/summary.md"
+
+test: install ## everything that must hold (FLAGS="slow gpu" runs those cells too)
+	@FLAGS="$(FLAGS)" sh scripts/test.sh
+
+lab: install ## open the tutorials in JupyterLab
+	$(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/nbs/tutorials --LabApp.news_url=None \
+	  --LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate $(if $(filter 0,$(shell id -u)),--allow-root)
+
+export: install ## write the modules of dfm_nb from the notebooks
+	@$(BIN)/nbdev_export
+
+clean-notebooks: install ## strip what the notebooks need not remember (counts, addresses, metadata)
+	@$(BIN)/nbdev_clean
+
+notebooks: export ## run the notebooks and keep their outputs (NB=nbs/00_core.ipynb for one)
+	@PLOTLY_RENDERER=png FLAGS="$(FLAGS)" $(BIN)/python scripts/notebooks.py $(if $(NB),"$(NB)")
+
+readme: install ## write README.md from nbs/index.ipynb
+	@$(BIN)/python scripts/readme.py
+
+clean: ## remove what builds and tests leave behind; never runs/, data/ or .venv
+	rm -rf build dist *.egg-info _docs _proc .pytest_cache .hypothesis
+	find dfm_nb nbs scripts tests data \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +

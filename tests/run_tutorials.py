@@ -1,0 +1,70 @@
+"""Run every tutorial, dashboard and experiment notebook with papermill at its smallest size.
+
+A notebook with a cell tagged `parameters` must have `size` among them and gets the size of its folder; one without
+parameters runs as it is. Each runs in an empty folder of its own, two at a time. Cells are skipped by the rules of
+nbdev_test: those marked `slow`, `data` or `gpu` unless FLAGS or DFM_DATA ask for them, and those with `#| eval: false`.
+"""
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import nbformat
+import papermill
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+from notebooks import KERNEL, flags_off, skipped  # noqa: E402
+
+SIZES = {"tutorials": "tiny", "dashboards": "tiny", "experiments": "smoke"}
+TIMEOUT = 300  # seconds a cell
+
+
+def without_skipped(path: Path):
+    "The notebook less the cells that are not to run."
+    nb, off = nbformat.read(path, as_version=4), flags_off()
+    nb.cells = [c for c in nb.cells if c.cell_type != "code" or not skipped(c.source, off)]
+    return nb
+
+
+def parameters(path: Path, size: str) -> dict:
+    "What papermill is to set; papermill itself only warns of a name that the notebook does not have."
+    tagged = any("parameters" in c.metadata.get("tags", []) for c in nbformat.read(path, as_version=4).cells)
+    if not tagged: return {}
+    known = papermill.inspect_notebook(str(path))
+    if "size" not in known: raise ValueError(f"its parameters are {', '.join(known) or 'none'}; it needs one called size, which takes {size!r}")
+    return {"size": size}
+
+
+def run(path: Path, size: str) -> str:
+    "Run one notebook; the empty string, or what went wrong."
+    name, start = path.relative_to(ROOT / "nbs"), time.time()
+    try:
+        given = parameters(path, size)
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / "source.ipynb"
+            nbformat.write(without_skipped(path), source)
+            work = Path(folder) / "work"
+            work.mkdir()
+            # papermill's own cwd= changes the directory of the whole process, which two threads cannot share
+            papermill.execute_notebook(str(source), str(Path(folder) / "ran.ipynb"), parameters=given,
+                                       resources={"metadata": {"path": str(work)}}, extra_arguments=KERNEL,
+                                       kernel_name="python3", progress_bar=False, execution_timeout=TIMEOUT)
+    except Exception as error:
+        return f"{name}: {error}"
+    print(f"{name} ({f'size={size}' if given else 'no parameters'}): {time.time() - start:.1f} s", flush=True)
+    return ""
+
+
+def main() -> int:
+    jobs = [(path, size) for folder, size in SIZES.items() for path in sorted((ROOT / "nbs" / folder).rglob("*.ipynb"))
+            if not path.name.startswith(("_", ".")) and ".ipynb_checkpoints" not in path.parts]
+    with ThreadPoolExecutor(2) as pool: failures = [f for f in pool.map(lambda job: run(*job), jobs) if f]
+    print(f"{len(jobs) - len(failures)} of {len(jobs)} notebooks ran")
+    for failure in failures: print(f"FAILED {failure}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
