@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from ..core import rng
 
-# %% ../../nbs/61_probes.ipynb #16f50669
+# %% ../../nbs/61_probes.ipynb #8d714330
 def is_class(y) -> bool: # values of a parameter
     "Whether a parameter is a class (strings, booleans, categories) rather than a number."
     return not pd.api.types.is_numeric_dtype(y) or pd.api.types.is_bool_dtype(y)
@@ -22,10 +22,10 @@ def is_class(y) -> bool: # values of a parameter
 ALPHAS = np.logspace(-3, 4, 15)
 NUMBERS = dict(ridge=lambda: make_pipeline(StandardScaler(), RidgeCV(ALPHAS)),
                forest=lambda: RandomForestRegressor(100, oob_score=True, random_state=0),
-               boosted=lambda: HistGradientBoostingRegressor(max_iter=150, learning_rate=.07, early_stopping=True, random_state=0))
+               boosted=lambda: HistGradientBoostingRegressor(early_stopping=False, random_state=0))
 CLASSES = dict(ridge=lambda: make_pipeline(StandardScaler(), RidgeClassifierCV(ALPHAS)),
                forest=lambda: RandomForestClassifier(100, oob_score=True, random_state=0, class_weight='balanced'),
-               boosted=lambda: HistGradientBoostingClassifier(max_iter=80, early_stopping=True, random_state=0))
+               boosted=lambda: HistGradientBoostingClassifier(max_iter=50, early_stopping=False, random_state=0))
 
 def probe(name:str, # 'ridge', 'forest' or 'boosted'
           z, y, # (n, d) latents and (n,) values to learn from

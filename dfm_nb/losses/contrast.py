@@ -8,15 +8,16 @@ __all__ = ['NEVER', 'info_nce', 'parts', 'multi_tau']
 # %% ../../nbs/40_contrast.ipynb #d46c773d
 import torch, torch.nn.functional as F
 
-# %% ../../nbs/40_contrast.ipynb #4dd01ef2
+# %% ../../nbs/40_contrast.ipynb #cbd339ef
 NEVER = -1e9 # a similarity that no sum notices; minus infinity would make NaN gradients
 
 def _negatives(s, other, context, of):
     "Log of the sum over each anchor's negatives, for each possible positive: (M, 1) or (M, M)."
     if context is None or of == 'all': return s.masked_fill(~other, NEVER).logsumexp(1, keepdim=True) # (M, 1)
     _, c = context.unique(return_inverse=True)
-    member = F.one_hot(c).T.bool() # (K, M)
-    table = s[:, None].masked_fill(~(other[:, None] & member[None]), NEVER).logsumexp(2) # (M, K)
+    top = s.masked_fill(~other, NEVER).amax(1, keepdim=True).detach() # taken off before exp, as logsumexp does
+    table = ((s - top).exp()*other) @ F.one_hot(c).to(s.dtype) # (M, K) sums, one product of matrices
+    table = torch.where(table > 0, table, 1).log().where(table > 0, NEVER) + top
     return table.gather(1, c[:, None]) if of == 'anchor' else table[:, c]
 
 def info_nce(z:torch.Tensor, # (M, d) latents; similarity is their inner product, so normalise them for the cosine
@@ -27,7 +28,7 @@ def info_nce(z:torch.Tensor, # (M, d) latents; similarity is their inner product
              negatives:str='all' # 'anchor' or 'positive': whose context they share; 'all' ignores it
             ) -> torch.Tensor: # scalar
     "Multi-positive InfoNCE (arXiv 1807.03748; SupCon: arXiv 2004.11362)."
-    s = (z @ z.T).float()/tau
+    s = z @ z.T/tau
     same = labels[:, None] == labels[None]
     positive = same & ~torch.eye(len(z), dtype=torch.bool, device=z.device)
     low = _negatives(s, ~same, context, negatives)

@@ -30,7 +30,7 @@ def rebin(x:torch.Tensor, # (M, C, L)
     total = x.new_zeros(M, C, bins).scatter_add_(2, i[:, None].expand(-1, C, -1), x*m[:, None])
     return total/count.clamp(min=1)[:, None], count > 0
 
-# %% ../../nbs/30_layers.ipynb #81554f5a
+# %% ../../nbs/30_layers.ipynb #75ad91ff
 def log_frequencies(n:int, # how many
                     span:float, # days that a curve covers: the lowest frequency is 1/span
                     step:float # days between samples: the highest is 1/(2 step)
@@ -48,6 +48,7 @@ def power(x:torch.Tensor, mask:torch.Tensor, t:torch.Tensor, # (M, C, L), (M, L)
     norm = w.sum(1)[:, None, None].clamp(min=1e-3)
     y = (x - (x*w[:, None]).sum(2, keepdim=True)/norm)*w[:, None] # (M, C, L) without its mean
     phase = 2*math.pi*t[:, :, None]*f # (1 or M, L, n)
+    if len(phase) == 1: phase = phase[0] # one matrix for all curves is many times faster than a stack of the same
     re, im = (y @ phase.cos())*2/norm, (y @ phase.sin())*2/norm
     return torch.log10(re**2 + im**2 + floor)
 
