@@ -14,7 +14,7 @@ test notebooks: export DFM_DATA := $(shell cd ../shared/data && pwd)
 endif
 endif
 
-.PHONY: help install run test lab export clean-notebooks notebooks readme clean
+.PHONY: help install run test table lab export clean-notebooks notebooks readme clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -32,6 +32,9 @@ run: install ## train and audit the quick causal model and show its summary (RUN
 
 test: install ## everything that must hold (FLAGS="slow gpu" runs those cells too)
 	@FLAGS="$(FLAGS)" sh scripts/test.sh
+
+table: install ## both settings on both kinds of survey, three seeds: the table of the README (about half an hour)
+	@$(BIN)/python scripts/settings_table.py
 
 lab: install ## open the tutorials in JupyterLab
 	$(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/nbs/tutorials --LabApp.news_url=None \

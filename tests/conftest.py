@@ -1,7 +1,10 @@
 "What the tests share."
+import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -18,13 +21,83 @@ def data_dir() -> Path:
     return Path(folder)
 
 
+def environment(**more) -> dict:
+    "Of a process that finds the package in this checkout and leaves the other cores to others."
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, **more}
+
+
 @pytest.fixture
 def dfm(tmp_path):
     "Runs the `dfm` command as a user would: dfm('run', 'causal', '--out', folder). Returns the CompletedProcess."
     command = [sys.executable, "-c", "import sys; sys.argv[0] = 'dfm'; from dfm_nb.cli import main; sys.exit(main())"]
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
     def run(*args, timeout=300, cwd=tmp_path, **env):
-        return subprocess.run([*command, *map(str, args)], cwd=cwd, timeout=timeout, capture_output=True, text=True,
-                              env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, **env})
+        return subprocess.run([*command, *map(str, args)], cwd=cwd, timeout=timeout, capture_output=True, text=True, env=environment(**env))
     return run
+
+
+FORK = """
+import json, os, sys, traceback
+import dfm_nb.recipes.causal, torch._dynamo
+from dfm_nb.cli import main
+
+def crash(folder, when, signal):
+    changes = []
+    def hook(event, args):
+        if event == 'open' and not {'w', 'a'} & {*str(args[1])} or event not in ('open', 'os.rename', 'os.mkdir'): return
+        path = str(args[1 if event == 'os.rename' else 0])
+        if not os.path.abspath(path).startswith(folder): return
+        changes.append(path)
+        if when in (len(changes), os.path.basename(path)): os.kill(os.getpid(), signal)
+    sys.addaudithook(hook)
+
+for line in sys.stdin:
+    argv, cwd, out, err, at = json.loads(line)
+    if pid := os.fork():
+        print(pid, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+        continue
+    for fd, path in enumerate((os.devnull, out, err)): os.dup2(os.open(path, os.O_RDWR), fd)
+    os.chdir(cwd); sys.argv = ['dfm', *argv]
+    if at: crash(*at)
+    try: status = main()
+    except SystemExit as e: status = e.code
+    except BaseException: traceback.print_exc(); status = 1
+    sys.stdout.flush(); sys.stderr.flush(); os._exit(status or 0)
+"""
+
+
+@pytest.fixture(scope="session")
+def fork(tmp_path_factory):
+    """As `dfm`, but seconds of imports are paid once: each command runs in a child of a process that has them behind it.
+
+    `during(pid)` is called while the command runs. `crash=(folder, when, signal)`: the command sends itself a signal just before
+    it changes something in the folder, for the `when`-th time if that is a number, else the file of that name.
+    """
+    said, text = tmp_path_factory.mktemp("said"), dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    out, err = said / "out", said / "err"
+
+    def run(*args, cwd, timeout=120, during=None, crash=None):
+        for path in (out, err): path.write_text("")
+        server.stdin.write(json.dumps([[*map(str, args)], cwd, out, err, crash], default=str) + "\n")
+        server.stdin.flush()
+        pid = int(server.stdout.readline())
+        late = threading.Timer(timeout, os.kill, (pid, signal.SIGKILL))
+        late.start()
+        try:
+            if during: during(pid)
+        finally:
+            status = int(server.stdout.readline())
+            late.cancel()
+        return subprocess.CompletedProcess(args, status, out.read_text(), err.read_text())
+
+    with subprocess.Popen([sys.executable, "-c", FORK], env=environment(CUDA_VISIBLE_DEVICES=""), **text) as server:
+        yield run
+        server.stdin.close()
+
+
+@pytest.fixture
+def forked(fork, tmp_path):
+    "`fork` in `tmp_path`."
+    return lambda *args, **kw: fork(*args, **{"cwd": tmp_path, **kw})

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['ENCODERS', 'EncoderConfig', 'MLPEncoder', 'ConformerBlock', 'ConformerEncoder', 'PhaseBlindEncoder', 'make_encoder']
 
-# %% ../../nbs/31_encoders.ipynb #00245d22
+# %% ../../nbs/31_encoders.ipynb #533b264f
 from dataclasses import dataclass
 import torch, torch.nn as nn, torch.nn.functional as F
-from .layers import log_frequencies, mlp, power, quantiles, rebin
+from .layers import log_frequencies, mlp, quantiles, rebin, spectrum
 
-# %% ../../nbs/31_encoders.ipynb #3f6d447f
+# %% ../../nbs/31_encoders.ipynb #add7c963
 @dataclass(frozen=True)
 class EncoderConfig:
     "Settings of one encoder."
@@ -23,7 +23,7 @@ class EncoderConfig:
     width: int = 256 # hidden units; for the Conformer the sum over heads
     n_freq: int = 256 # log frequencies of the power spectrum
     depth: int = 2 # Conformer blocks
-    patch: int = 8 # bins in a token of the Conformer
+    patch: int = 16 # bins in a token of the Conformer
 
 # %% ../../nbs/31_encoders.ipynb #da39ae7e
 class MLPEncoder(nn.Module):
@@ -82,7 +82,7 @@ class ConformerEncoder(nn.Module):
         w = seen.to(h.dtype)[:, :, None]
         return self.head((h*w).sum(1)/w.sum(1))
 
-# %% ../../nbs/31_encoders.ipynb #e5abc5b8
+# %% ../../nbs/31_encoders.ipynb #98a4cddf
 class PhaseBlindEncoder(nn.Module):
     "Power spectra and quantiles of the curve and of a copy cleaned of the instrument."
     def __init__(self, c:EncoderConfig, trend:int=20): # width of the bottleneck of the guess
@@ -92,8 +92,8 @@ class PhaseBlindEncoder(nn.Module):
         self.guess = mlp(n_in, c.width//2, trend, c.width//2, n_bins + c.channels) # offset of every bin, log gain of every channel
         nn.init.zeros_(self.guess[-1].weight); nn.init.zeros_(self.guess[-1].bias)
         conv = lambda a, b, k: (nn.Conv1d(a, b, k, 2, k//2), nn.GELU())
-        self.spectrum = nn.Sequential(*conv(2*c.channels, 32, 9), *conv(32, 48, 7), *conv(48, 64, 5), nn.Flatten(),
-                                      nn.Linear(64*-(-c.n_freq//8), c.width))
+        self.conv = nn.Sequential(*conv(2*c.channels, 32, 9), *conv(32, 48, 7), *conv(48, 64, 5), nn.Flatten(),
+                                  nn.Linear(64*-(-c.n_freq//8), c.width))
         self.levels = nn.Linear(2*32*c.channels, c.width//2)
         self.head = nn.Sequential(nn.GELU(), mlp(c.width + c.width//2, c.width, c.d_out))
 
@@ -105,9 +105,8 @@ class PhaseBlindEncoder(nn.Module):
 
     def forward(self, x, mask, t): # (M, C, L), (M, L), (L,) or (M, L) -> (M, d_out)
         both = torch.cat([x, self.clean(x, mask, t)], 1) # (M, 2C, L)
-        p = (power(both, mask, t, self.f) + 3)/1.5 # about -2 to 2
-        q = 3*quantiles(both, mask)
-        return self.head(torch.cat([self.spectrum(p), self.levels(q.flatten(1))], 1))
+        power, levels = spectrum(both, mask, t, self.f), 3*quantiles(both, mask)
+        return self.head(torch.cat([self.conv(power), self.levels(levels.flatten(1))], 1))
 
 ENCODERS = dict(mlp=MLPEncoder, conformer=ConformerEncoder, phaseblind=PhaseBlindEncoder)
 

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['FactoredConfig', 'Decoder', 'Latents', 'Factored']
 
-# %% ../../nbs/32_factored.ipynb #80a344c6
+# %% ../../nbs/32_factored.ipynb #c866c32b
 from dataclasses import dataclass
 import torch, torch.nn as nn
 from fastcore.basics import patch
-from .layers import channel, log_frequencies, mlp, power, rebin, sphere
+from .layers import channel, log_frequencies, mlp, rebin, spectrum, sphere
 from .encoders import EncoderConfig, make_encoder
 
 # %% ../../nbs/32_factored.ipynb #2eeab083
@@ -77,20 +77,20 @@ class Factored(nn.Module):
             if z[k] is not None: z[k] = channel(sphere(z[k].float(), n), sigma if on[k] else 0)
         return Latents(**z, p_star=z['star'], p_instr=z['instr'])
 
-# %% ../../nbs/32_factored.ipynb #0c3713e9
+# %% ../../nbs/32_factored.ipynb #2d7bcec7
 @patch
 def decode(self:Factored, s, i, free): # (M, d_star), (M, d_instr), (M, d_free) or None
-    "Waveform (M, C bins) and log spectrum (M, C n_freq) or None."
+    "Waveform (M, C bins) and log spectrum (M, C n_freq), or None."
     wave = self.wave(torch.cat([s, free], 1) if free is not None else s, i)
     return wave, self.spectrum(s, i) if self.spectrum else None
 
 @patch
 @torch.no_grad()
 def targets(self:Factored, x, mask, t):
-    "What the decoder should answer: binned waveform, its mask, and scaled log spectrum or None."
+    "What the decoder should answer: binned waveform, its mask, and the log spectrum, or None."
     x = x/self.c.scale
     y, m = rebin(x, mask, t, self.c.star.bins, self.c.star.span)
-    return y, m, (power(x, mask, t, self.f) + 3)/1.5 if self.spectrum else None # scaled as in the phase-blind encoder
+    return y, m, spectrum(x, mask, t, self.f) if self.spectrum else None
 
 @patch
 def forward(self:Factored, x, mask, t, of_star=None, of_instr=None): # (M, C, L), (M, L), (L,) or (M, L), (M,) positions; None: own latents

@@ -9,7 +9,7 @@ __all__ = ['KINDS', 'SHAPES', 'draw_stars', 'damped_walk', 'true_flux']
 import numpy as np, pandas as pd
 from ..core import InputError, rng
 
-# %% ../../nbs/10_stars.ipynb #f30982bb
+# %% ../../nbs/10_stars.ipynb #7cec85fd
 KINDS = dict( # kind: share of a survey, range of log10 period [d], range of log10 amplitude [relative flux]
     pulsator=(.25, (-.55, .50), (-1.3, -.3)),
     rrlyrae=(.15, (-.50, -.05), (-.8, -.2)),
@@ -42,7 +42,7 @@ def draw_stars(n:int, # how many
         mode_ratio=only(u(.55, .85), 'pulsator'), # period of the second mode over the first
         mode_strength=only(g.choice([0, 1], n)*u(.2, .8), 'pulsator'), # amplitude of the second mode over the first
         eclipse_width=only(u(.06, .2), 'eclipsing'), # duration of an eclipse over the period
-        depth_ratio=only(u(.1, .8), 'eclipsing'), # secondary over primary depth
+        depth_ratio=only(u(.1, .6), 'eclipsing'), # secondary over primary depth
         log_evolution=only(u(1, 2), 'spotted'), # dex(d), time in which spots change
         log_timescale=only(u(-.5, .5), 'stochastic'), # dex(d), damping time of the red noise
         log_flare_rate=only(u(-.7, .3), 'flaring'))) # dex(1/d)
