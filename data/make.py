@@ -1,6 +1,6 @@
 """Makes the small simulated files that notebooks and tests read: `python data/make.py`.
 
-Every number comes from a fixed seed and gzip writes no time, so a second run gives the same bytes. The two light curves are one
+Every number comes from a fixed seed and gzip writes no time, so a second run gives the same bytes (the Parquet file, for the same pyarrow). The light curves are one
 spotted star, TIC 100000001, in the two forms that archives hand out: a SPOC file (sector 27) and a QLP file (sector 28). The names of
 columns and headers, and their types, are those of the real products; the values are not of any real star.
 """
@@ -79,5 +79,11 @@ def qlp():
         SAP_BKG=('E', None, np.zeros(n)), SAP_BKG_ERR=('E', None, np.full(n, 5.)),
         KSPSAP_FLUX_SML=('E', None, sap / smooth), KSPSAP_FLUX_LAG=('E', None, sap / smooth)))
 
+def survey():
+    "A simulated survey of 12 stars in 3 sectors, in the form of data.store; made by the package itself."
+    from dfm_nb.data.store import write_parquet
+    from dfm_nb.sim.survey import SurveyConfig, simulate
+    write_parquet(simulate(SurveyConfig(n_stars=12, n_sectors=3, samples=64)), HERE / 'tiny_survey.parquet')
+
 if __name__ == '__main__':
-    spoc(); qlp()
+    spoc(); qlp(); survey()

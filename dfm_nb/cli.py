@@ -65,7 +65,7 @@ def data(a):
     files = fetch.tess(a.sector, a.tic, a.author, a.out, a.limit)
     print(f'{len(files)} files in {a.out}; train on them with: dfm run causal --data {a.out} --out runs/tess')
 
-# %% ../nbs/91_cli.ipynb #199eb9bd
+# %% ../nbs/91_cli.ipynb #8f68dd27
 def _settings() -> str:
     "All fields of the configuration, with defaults and comments."
     from fastcore.docments import docments
@@ -86,40 +86,45 @@ The folder --out gets config.json, metrics.jsonl, checkpoint/, embeddings.parque
 Ctrl-C saves and stops; dfm resume RUN goes on, and ends with the same weights.
 '''
 
+def _command(sub, f, epilog): # a page of help for a function
+    s = sub.add_parser(f.__name__, help=f.__doc__, description=f.__doc__, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter)
+    s.set_defaults(f=f)
+    return s
+
+def _reading(s, factors): # options of commands that read observations
+    s.add_argument('--data', required=True, help='what to read: sim:SIZE, a file .npz or .parquet, or a folder')
+    s.add_argument('--factors', default=factors, help='names of the two factor columns, what and how (default: star,instrument)')
+    s.add_argument('--read', nargs='+', default=[], action='extend', metavar='KEY=VALUE', help='how FITS files are read, as column=SAP_FLUX; see data.tess.Cut')
+    s.add_argument('--quiet', action='store_true', help='no progress bars')
+
+# %% ../nbs/91_cli.ipynb #1645debb
 def parser(verbose:bool=False # list all settings, which takes the import of torch
           ) -> argparse.ArgumentParser:
     "The command line."
     p = argparse.ArgumentParser('dfm', description='Representations in which what was observed and how it was observed are kept apart.',
                                 epilog='start with: dfm run causal --data sim:quick --out runs/quick')
     sub = p.add_subparsers(required=True, metavar='COMMAND')
-    def command(f, name=None, epilog=''):
-        s = sub.add_parser(name or f.__name__, help=f.__doc__, description=f.__doc__, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter)
-        s.set_defaults(f=f); return s
-    def reading(s, factors):
-        s.add_argument('--data', required=True, help='what to read: sim:SIZE, a file .npz or .parquet, or a folder')
-        s.add_argument('--factors', default=factors, help='names of the two factor columns, what and how (default: star,instrument)')
-        s.add_argument('--read', nargs='+', default=[], metavar='KEY=VALUE', help='how FITS files are read, as column=SAP_FLUX; see data.tess.Cut')
-        s.add_argument('--quiet', action='store_true', help='no progress bars')
-    s = command(simulate, epilog='examples:\n  dfm simulate quick --out survey.parquet\n  dfm simulate full,mode=synchronous,overlap=.3,seed=7 --out survey.npz')
-    s.add_argument('survey', help='tiny, quick or full, with settings after commas'); s.add_argument('--out', required=True, help='FILE.npz, FILE.parquet, or a new folder for a memory map')
-    s = command(run, epilog=RUN + ('\nsettings for --set, with the defaults of `clean`:\n' + _settings() if verbose else ''))
+    s = _command(sub, simulate, 'examples:\n  dfm simulate quick --out survey.parquet\n  dfm simulate full,mode=synchronous,overlap=.3,seed=7 --out survey.npz')
+    s.add_argument('survey', help='tiny, quick or full, with settings after commas')
+    s.add_argument('--out', required=True, help='FILE.npz, FILE.parquet, or a new folder for a memory map')
+    s = _command(sub, run, RUN + ('\nsettings for --set, with the defaults of `clean`:\n' + _settings() if verbose else ''))
     s.add_argument('recipe', choices=['causal'], help='the system to train')
-    reading(s, 'star,instrument')
+    _reading(s, 'star,instrument')
     s.add_argument('--setting', default='clean', help='clean (default) or published')
     s.add_argument('--set', nargs='+', default=[], action='extend', metavar='KEY=VALUE', help='change settings')
     s.add_argument('--out', required=True, help='run folder; must not exist')
-    s = command(resume, epilog='example:\n  dfm resume runs/quick')
+    s = _command(sub, resume, 'example:\n  dfm resume runs/quick')
     s.add_argument('run', help='run folder'); s.add_argument('--quiet', action='store_true', help='no progress bars')
-    s = command(embed, epilog='example:\n  dfm embed runs/quick --data new.npz --out new.parquet')
-    s.add_argument('run', help='run folder'); reading(s, None); s.add_argument('--out', required=True, help='FILE.parquet; must not exist')
-    s = command(data, epilog='examples:\n  dfm data tess --sector 1 --limit 500\n  dfm data tess --tic 55295028\nneeds the optional extra: pip install dfm_nb[tess]')
+    s = _command(sub, embed, 'example:\n  dfm embed runs/quick --data new.npz --out new.parquet')
+    s.add_argument('run', help='run folder'); _reading(s, None); s.add_argument('--out', required=True, help='FILE.parquet; must not exist')
+    s = _command(sub, data, 'examples:\n  dfm data tess --sector 1 --limit 500\n  dfm data tess --tic 55295028\nneeds the optional extra: pip install dfm_nb[tess]')
     s.add_argument('archive', choices=['tess'], help='TESS light curves from MAST')
     s.add_argument('--sector', type=int, help='all stars of a sector'); s.add_argument('--tic', help='all sectors of a star')
     s.add_argument('--author', default='SPOC', help='SPOC (default), TESS-SPOC or QLP'); s.add_argument('--limit', type=int, help='at most so many')
     s.add_argument('--out', default='data/cache/tess', help='folder for the files')
     return p
 
-# %% ../nbs/91_cli.ipynb #b2907274
+# %% ../nbs/91_cli.ipynb #d6923937
 def main(argv=None) -> int:
     "The entry point; returns the exit status."
     argv = sys.argv[1:] if argv is None else argv

@@ -6,9 +6,9 @@
 __all__ = ['RESERVED', 'InputError', 'seed_for', 'rng', 'change', 'Observations', 'Batch', 'batch', 'codes', 'flat_rows',
            'check_curves', 'split', 'owners', 'Embeddings', 'replacing', 'write_json', 'Run']
 
-# %% ../nbs/00_core.ipynb #d9831af8
+# %% ../nbs/00_core.ipynb #13b265dc
 import hashlib, json, os, shutil
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 import numpy as np, pandas as pd
 
@@ -174,21 +174,19 @@ def owners(obs:Observations # with parameters
         out[p] = constant[0] if constant else 'observation'
     return out
 
-# %% ../nbs/00_core.ipynb #10cd4e57
+# %% ../nbs/00_core.ipynb #73b97fc3
 @dataclass
 class Embeddings:
     "Latents of observations, a block per factor, with their table."
     blocks: dict # name of block: (N, d) float32
     meta: pd.DataFrame # N rows
     factors: tuple = ('star', 'instrument') # columns of meta
-    decoded: dict = field(default_factory=dict) # what a decoder made, where there is one: name: (N, C, L)
 
     parameters = Observations.parameters
     def __len__(self): return len(self.meta)
     def __getitem__(self, rows):
         rows = np.arange(len(self))[rows]
-        return Embeddings({k: v[rows] for k, v in self.blocks.items()}, self.meta.iloc[rows].reset_index(drop=True),
-                          self.factors, {k: v[rows] for k, v in self.decoded.items()})
+        return Embeddings({k: v[rows] for k, v in self.blocks.items()}, self.meta.iloc[rows].reset_index(drop=True), self.factors)
 
     def save(self, path):
         "Write Parquet; nothing is left half-written."

@@ -12,7 +12,7 @@ from fastcore.basics import patch
 from .layers import channel, log_frequencies, mlp, rebin, spectrum, sphere
 from .encoders import EncoderConfig, make_encoder
 
-# %% ../../nbs/32_factored.ipynb #2eeab083
+# %% ../../nbs/32_factored.ipynb #52e1f808
 @dataclass(frozen=True)
 class FactoredConfig:
     "Settings of the factored model."
@@ -20,7 +20,7 @@ class FactoredConfig:
     instr: EncoderConfig = EncoderConfig()
     free: EncoderConfig | None = EncoderConfig(d_out=8) # None: no free block
     geometry: str = 'sphere' # or 'raw' with projection heads, as published
-    tau_star: tuple = (1., .2) # temperatures of the star loss: z_star is cut into as many spheres
+    tau_star: tuple = (1.,) # temperatures of the star loss: z_star is cut into as many spheres
     tau_instr: float = .2 # temperature of the instrument loss
     learn_tau: bool = False # temperatures are trained, from these values on
     scale: float = 1. # signals are divided by it; chosen so that their standard deviation is about 0.3, as in the simulator

@@ -26,7 +26,7 @@ from ..audit.embed import embed
 from ..audit.table import first_table, markdown
 from ..data.sources import open_data
 
-# %% ../../nbs/80_causal.ipynb #1ad9834d
+# %% ../../nbs/80_causal.ipynb #dca39307
 @dataclass(frozen=True)
 class CausalConfig:
     "Every choice of the causal recipe."
@@ -40,7 +40,7 @@ class CausalConfig:
     noise_star: float = 0. # of the channels; z_star is embedded without noise, z_instr with it
     noise_instr: float = .25
     noise_free: float = .3
-    tau_star: tuple = (1., .3) # z_star is cut into as many parts
+    tau_star: tuple = (1.,) # z_star is cut into as many parts
     tau_instr: float = .2
     learn_tau: bool = False
     denominator: str = 'infonce' # or 'supcon'
@@ -68,11 +68,12 @@ class CausalConfig:
     device: str = 'auto' # 'cpu' leaves a GPU alone
     precision: str = 'auto' # 'no', 'bf16'; auto: bf16 on CUDA
 
+# %% ../../nbs/80_causal.ipynb #9a6652f1
 SETTINGS = dict(clean=CausalConfig(), published=CausalConfig(
     setting='published', encoder_star='conformer', encoder_instr='conformer', d_free=0, geometry='raw', noise_instr=0., tau_star=(.1,), tau_instr=.1,
     negatives='all', swap=False, w_wave=1., w_spectrum=0.))
 
-# %% ../../nbs/80_causal.ipynb #1fe5c6a5
+# %% ../../nbs/80_causal.ipynb #34153851
 def _axes(obs, rows):
     "Span and sampling in days, and the scale that brings a standard deviation of 0.3."
     b = batch(obs, np.sort(rows)[:: max(1, len(rows)//2000)])
@@ -97,7 +98,7 @@ def _restored(d:dict) -> FactoredConfig:
     encoders = {k: EncoderConfig(**d[k]) if d[k] else None for k in ('star', 'instr', 'free')}
     return FactoredConfig(**d | encoders | dict(tau_star=tuple(d['tau_star'])))
 
-# %% ../../nbs/80_causal.ipynb #553574e2
+# %% ../../nbs/80_causal.ipynb #568a9ba3
 class Causal:
     "What the loop needs to know of this recipe: codes, partners and terms."
     def __init__(self, c:CausalConfig, star:np.ndarray, instr:np.ndarray): # codes (N,)
@@ -120,7 +121,7 @@ class Causal:
                      hsic=lambda: sum(hsic(p, i) for p in parts(z.p_star, len(c.tau_star)))/len(c.tau_star))
         return {k: named[k]() for k in self.weights}
 
-# %% ../../nbs/80_causal.ipynb #6a46817c
+# %% ../../nbs/80_causal.ipynb #dd7081b2
 BLOCKS = dict(star='z_star', instrument='z_instr') # other factors: z_ and their name
 
 class Job:
@@ -155,7 +156,7 @@ def embed_with(model:Factored, obs:Observations, seed=0, progress=False, device=
         return dict(zip(names, (z.star, z.instr)))
     return embed(encode, obs, seed=seed, device=device, progress=progress)
 
-# %% ../../nbs/80_causal.ipynb #b3c91b17
+# %% ../../nbs/80_causal.ipynb #4dd6c2f7
 def fingerprint(obs:Observations) -> str:
     "A short hash of the data: shape, codes and the first curves. A resumed run must see the same."
     h = hashlib.blake2b(repr((obs.x.shape, obs.factors)).encode(), digest_size=8)
@@ -193,7 +194,7 @@ class _stoppable:
     def __exit__(self, *_):
         for s, handler in self.old.items(): signal.signal(s, handler)
 
-# %% ../../nbs/80_causal.ipynb #b5f63963
+# %% ../../nbs/80_causal.ipynb #24f6e60b
 def finish(run:Run, job:Job, progress:bool=True) -> Run:
     "Write `embeddings.parquet` and `summary.md`."
     if not job.loop.accelerator.is_main_process: return run
@@ -218,7 +219,7 @@ def summary(run, job, table, left) -> str:
         *([f'Left out, for too few stars with different values: {", ".join(left)}.', ''] if left else []),
         f'Embeddings: {run.path}/embeddings.parquet. New data: dfm embed {run.path} --data NEW', ''])
 
-# %% ../../nbs/80_causal.ipynb #c18f8cc4
+# %% ../../nbs/80_causal.ipynb #3d9f6a5e
 def _open(run, obs, progress):
     c = run.config
     if c.get('recipe') != 'causal': raise InputError(f"{run.path} is a run of the recipe {c.get('recipe')!r}, not of causal")

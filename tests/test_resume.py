@@ -1,0 +1,162 @@
+"""A run that is stopped, killed or crashes at any moment continues to the same bits.
+
+Time is not to be trusted on a busy machine, so most signals are sent at a change of the run's folder: just before a file or
+folder in it is made, opened for writing, or put in its place.
+"""
+import json
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from test_cli import LEFT, files, fine, message, survey, train, tree, written  # survey is a fixture
+
+RUN = train("survey.npz")  # 20 steps, metrics after 10 and 20, checkpoints after 7, 14 and 20
+RESUME = "resume", "run", "--quiet"
+SAME = "checkpoint/model.safetensors", "checkpoint/state.safetensors", "embeddings.parquet", "table.json"
+
+
+@pytest.fixture(scope="module")
+def whole(fork, survey, tmp_path_factory) -> Path:
+    "A run that nobody stopped, with its data beside it."
+    folder = tmp_path_factory.mktemp("whole")
+    written(folder / "survey.npz", survey)
+    fine(fork(*RUN, cwd=folder))
+    return folder / "run"
+
+
+@pytest.fixture
+def path(whole, tmp_path) -> Path:
+    "Where a run on the same data will be."
+    shutil.copy(whole.parent / "survey.npz", tmp_path)
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def half(path, forked) -> Path:
+    "A run that crashed at step 10."
+    killed(forked(*RUN, crash=(path, "metrics.jsonl", signal.SIGKILL)))
+    return path
+
+
+def killed(answer): assert answer.returncode == -signal.SIGKILL, answer.stderr
+
+
+def metrics(run: Path) -> list: return [json.loads(k) for k in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def same(run: Path, whole: Path):
+    "The end of a run that was stopped is the end of one that was not."
+    for name in SAME: assert (run / name).read_bytes() == (whole / name).read_bytes(), name
+    assert files(run) == LEFT, "what a crash left half-written has to go"
+    a, b = metrics(run), metrics(whole)
+    assert [k["step"] for k in a] == [k["step"] for k in b]
+    for one, other in zip(a, b):  # a mean may be over fewer steps, those after the checkpoint
+        for term in ("star", "instr", "wave", "spectrum"): assert one[term] == pytest.approx(other[term], rel=.3), f"{term} at step {one['step']}"
+    table = lambda r: [k for k in (r / "summary.md").read_text().splitlines() if k.startswith("|")]
+    assert table(run) == table(whole)
+
+
+def test_a_crash_at_every_change(path, whole, forked):
+    for change in range(1, 100):
+        shutil.rmtree(path, ignore_errors=True)
+        answer = forked(*RUN, crash=(path, change, signal.SIGKILL))
+        if answer.returncode == 0: break
+        killed(answer)
+        if not (path / "config.json").exists(): assert "config.json" in message(forked(*RESUME)); continue  # it had not begun
+        fine(forked(*RESUME))
+        same(path, whole)
+    assert change > 15
+
+
+def test_crashes_after_crashes(path, whole, forked):
+    g, answers = np.random.default_rng(0), []
+    killed(forked(*RUN, crash=(path, 8, signal.SIGKILL)))
+    while not answers or answers[-1].returncode: answers.append(forked(*RESUME, crash=(path, int(g.integers(1, 13)), signal.SIGKILL)))
+    for a in answers[:-1]: killed(a)
+    assert 3 < len(answers) < 50
+    same(path, whole)
+
+
+def test_kill_at_any_time(path, whole, forked):
+    g, answer, words = np.random.default_rng(1), None, RUN
+    for _ in range(6):
+        delay = g.uniform(.05, .5)
+        answer = forked(*words, during=lambda pid: (time.sleep(delay), alive(pid) and os.kill(pid, signal.SIGKILL)))
+        if (path / "config.json").exists(): words = RESUME
+        else: shutil.rmtree(path, ignore_errors=True)
+    fine(forked(*words))
+    same(path, whole)
+
+
+def alive(pid: int) -> bool:
+    "Not one that has ended, and waits to be asked how."
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+@pytest.mark.parametrize("moment", ["metrics.jsonl", "state.safetensors", "model.safetensors", "embeddings.parquet", "summary.md"])
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
+def test_a_signal_stops_and_saves(which, moment, path, whole, forked):
+    answer = forked(*RUN, crash=(path, moment, which))
+    assert answer.returncode == 130 and "Traceback" not in answer.stderr, f"status {answer.returncode}\n{answer.stderr}"
+    assert len(answer.stderr.splitlines()) == 1 and "dfm resume run" in answer.stderr
+    assert {p.split("/")[-1] for p in files(path) if "." == p.split("/")[-1][0]} == set()
+    fine(forked(*RESUME))
+    same(path, whole)
+
+
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
+def test_a_signal_before_there_is_anything_to_save(which, path, forked, tmp_path):
+    before = tree(tmp_path)
+    answer = forked(*RUN, crash=(path, "config.json", which))
+    assert (answer.returncode, answer.stderr) == (130, "dfm: stopped\n") and tree(tmp_path) == before
+
+
+def test_from_another_place(half, whole, forked, tmp_path):
+    "The run was moved, and is resumed from somewhere else; the data are where they were."
+    elsewhere = tmp_path / "else" / "where"
+    elsewhere.mkdir(parents=True)
+    half.rename(tmp_path / "else" / "moved")
+    fine(forked("resume", "../moved", "--quiet", cwd=elsewhere))
+    same(tmp_path / "else" / "moved", whole)
+
+
+def test_a_line_that_was_cut_off(half, whole, forked):
+    with open(half / "metrics.jsonl", "a") as f: f.write('{"step": 10, "star": 2.0')
+    fine(forked(*RESUME))
+    same(half, whole)
+
+
+def test_a_finished_run_is_left_alone(whole, forked):
+    before = tree(whole)
+    assert "is finished" in fine(forked("resume", whole)) and tree(whole) == before
+
+
+CHANGES = {
+    "all values": dict(x=lambda a: a["x"] * np.float32(1.001)),
+    "the last curve": dict(x=lambda a: np.where(np.arange(96)[:, None] == 95, -a["x"], a["x"])),
+    "the mask": dict(mask=lambda a: a["mask"][::-1]),
+    "no mask": dict(mask=None),
+    "times": dict(t=lambda a: 2 * a["t"]),
+    "no times": dict(t=None),
+    "a name": dict(star=lambda a: np.where(a["star"] == a["star"][0], "another", a["star"])),
+    "fewer rows": dict.fromkeys(("x", "mask", "star", "instrument"))}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_other_data_are_refused(what, half, survey, forked, tmp_path):
+    changes = {k: (lambda a, k=k: a[k][:-4]) for k in CHANGES[what]} if what == "fewer rows" else CHANGES[what]
+    written(tmp_path / "survey.npz", survey, **changes)
+    before = tree(tmp_path)
+    said = message(forked(*RESUME))
+    assert "the data of run have changed" in said and "survey.npz" in said and tree(tmp_path) == before
+
+
+def test_data_that_are_gone(half, forked, tmp_path):
+    (tmp_path / "survey.npz").unlink()
+    assert "survey.npz does not exist" in message(forked(*RESUME))
