@@ -14,7 +14,7 @@ test notebooks: export DFM_DATA := $(shell cd ../shared/data && pwd)
 endif
 endif
 
-.PHONY: help install run test table lab export clean-notebooks notebooks readme clean
+.PHONY: help install run test table picture lab export clean-notebooks notebooks readme clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -35,6 +35,9 @@ test: install ## everything that must hold (FLAGS="slow gpu" runs those cells to
 
 table: install ## both settings on both kinds of survey, three seeds: the table of the README (about half an hour)
 	@$(BIN)/python scripts/settings_table.py
+
+picture: run ## the picture of the README, from the run that `make run` made (needs Chromium)
+	@$(BIN)/python scripts/picture.py "$(RUN)"
 
 lab: install ## open the tutorials in JupyterLab
 	$(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/nbs/tutorials --LabApp.news_url=None \

@@ -47,7 +47,7 @@ def crash(folder, when, signal):
     def hook(event, args):
         if event == 'open' and not {'w', 'a'} & {*str(args[1])} or event not in ('open', 'os.rename', 'os.mkdir'): return
         path = str(args[1 if event == 'os.rename' else 0])
-        if not os.path.abspath(path).startswith(folder): return
+        if not os.path.abspath(path).startswith(folder) or event == 'os.mkdir' and os.path.exists(path): return
         changes.append(path)
         if when in (len(changes), os.path.basename(path)): os.kill(os.getpid(), signal)
     sys.addaudithook(hook)
