@@ -74,19 +74,20 @@ def few_shot(z, # (N, d) latents
         scores.append(score(y[test], probe(chosen[-1], z[rows], y[rows], z[test])))
     return dict(score=float(np.mean(scores)), sd=float(np.std(scores, ddof=1)), labels=len(rows), tested=len(np.unique(star[test])), probes='/'.join(sorted(set(chosen))))
 
-# %% ../../nbs/61_probes.ipynb #a7ad78b7
+# %% ../../nbs/61_probes.ipynb #56e87152
 def knows(z, y, star, # (N, d), (N,), (N,) codes of the units that values belong to
           pool, test, # rows to learn from, rows of other units
           probes:tuple=('ridge', 'boosted'), # which to try
           seed:int=0, # of the exchange
           null:bool=True # whether to find the null; a chance level may be known instead
-         ) -> dict: # best score, its probe, the null (NaN without)
+         ) -> dict: # best score, its probe, labels used, the null (NaN without)
     "The best of several probes with all labels, and the same on values exchanged between units."
     y = np.asarray(y)
     pool, test = np.intersect1d(pool, _known(y)), np.intersect1d(test, _known(y))
     best = max((score(y[test], probe(p, z[pool], y[pool], z[test])), p) for p in probes)
-    if not null: return dict(score=best[0], probe=best[1], null=np.nan)
+    found = dict(score=best[0], probe=best[1], labels=len(pool))
+    if not null: return dict(found, null=np.nan)
     _, first, unit = np.unique(star[pool], return_index=True, return_inverse=True)
     shuffled = y[pool][rng(seed, 'null').permutation(first)][unit] # a unit's values move together
     chance = max(score(y[test], probe(p, z[pool], shuffled, z[test])) for p in probes)
-    return dict(score=best[0], probe=best[1], null=chance)
+    return dict(found, null=chance)

@@ -6,7 +6,7 @@
 __all__ = ['SETTINGS', 'LEAST', 'ONE_OF', 'BLOCKS', 'CausalConfig', 'check', 'model_config', 'Causal', 'Job', 'embed_with',
            'fingerprint', 'train', 'finish', 'summary', 'resume', 'embed_new']
 
-# %% ../../nbs/80_causal.ipynb #8621c2c2
+# %% ../../nbs/80_causal.ipynb #20ba8747
 import hashlib, shutil, signal, threading
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from ..train.loop import Bar, Loop, LoopConfig, Metrics
 from ..train.checkpoint import Checkpointer, load_state, load_weights
 from ..baselines import pca
 from ..audit.embed import embed
-from ..audit.table import first_table, markdown
+from ..audit.table import first_table, markdown, wide
 from ..data.sources import open_data
 
 # %% ../../nbs/80_causal.ipynb #73892d65
@@ -214,7 +214,7 @@ class _stoppable:
     def __exit__(self, *_):
         for s, handler in self.old.items(): signal.signal(s, handler)
 
-# %% ../../nbs/80_causal.ipynb #712ca9d0
+# %% ../../nbs/80_causal.ipynb #64b951a4
 def finish(run:Run, job:Job, progress:bool=True) -> Run:
     "Write `embeddings.parquet` and `summary.md`."
     if not job.loop.accelerator.is_main_process: return run
@@ -230,12 +230,11 @@ def finish(run:Run, job:Job, progress:bool=True) -> Run:
 def summary(run, job, table, left) -> str:
     "The run in words and one table."
     c, obs, held = job.config, job.obs, job.obs.meta[job.obs.factors[0]].iloc[job.held].nunique()
-    last = run.metrics().iloc[-1]
     counts = ', '.join(f'{obs.meta[f].nunique():,} {f}s' for f in obs.factors)
     return '\n'.join([f'# causal, setting {c.setting}: {obs.name}', '',
         f'{len(obs):,} curves of {obs.x.shape[2]} samples; {counts}; {held:,} {obs.factors[0]}s held out, and only they are asked below.',
-        f'{c.steps:,} steps of up to {c.n_star} x {c.n_instr} curves, seed {c.seed}, {last.obs_per_s:,.0f} curves/s.', '',
-        markdown(table), '',
+        f'{c.steps:,} steps of up to {c.n_star} x {c.n_instr} curves, seed {c.seed}, {run.metrics().obs_per_s.median():,.0f} curves/s.', '',
+        markdown(wide(table)) if len(table) else 'Nothing could be asked: too few held-out observations.', '',
         *([f'Left out, for too few stars with different values: {", ".join(left)}.', ''] if left else []),
         f'Embeddings: {run.path}/embeddings.parquet. New data: dfm embed {run.path} --data NEW', ''])
 
