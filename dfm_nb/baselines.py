@@ -11,11 +11,11 @@ from sklearn.decomposition import PCA
 from .core import Observations, batch
 from .models.layers import log_frequencies, power, rebin
 
-# %% ../nbs/55_baselines.ipynb #d39f0772
+# %% ../nbs/55_baselines.ipynb #27225c16
 @torch.no_grad()
-def _vectors(obs, rows, view, bins, span, step):
+def _vectors(obs, rows, view, bins, span, step, scale):
     b = batch(obs, rows)
-    x, m, t = (torch.from_numpy(v) for v in (b.x, b.mask, b.t))
+    x, m, t = (torch.from_numpy(v) for v in (b.x/np.float32(scale), b.mask, b.t))
     v = rebin(x, m, t, bins, span)[0] if view == 'waveform' else power(x, m, t, log_frequencies(bins, span, step))
     return v.flatten(1).numpy()
 
@@ -24,8 +24,10 @@ def pca(obs:Observations, # all observations
         d:int=20, # components
         view:str='waveform', # or 'power'
         span:float=27.4, step:float=.107, # days: of a curve, and between samples
-        bins:int=256, size:int=2048 # resolution of the view; rows at once
+        bins:int=256, # resolution of the view
+        scale:float=1., # signals are divided by it, as in the model: the power spectrum has a floor
+        size:int=2048 # rows at once
        ) -> np.ndarray: # (N, d)
     "Principal components of a view of the signals; masked bins count as 0."
-    fit = PCA(d, random_state=0).fit(_vectors(obs, np.sort(train)[:20000], view, bins, span, step))
-    return np.concatenate([fit.transform(_vectors(obs, np.arange(a, min(a + size, len(obs))), view, bins, span, step)) for a in range(0, len(obs), size)])
+    fit = PCA(d, random_state=0).fit(_vectors(obs, np.sort(train)[:20000], view, bins, span, step, scale))
+    return np.concatenate([fit.transform(_vectors(obs, np.arange(a, min(a + size, len(obs))), view, bins, span, step, scale)) for a in range(0, len(obs), size)])

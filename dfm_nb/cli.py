@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['RUN', 'simulate', 'run', 'resume', 'embed', 'data', 'parser', 'main']
 
-# %% ../nbs/91_cli.ipynb #bcce8493
-import argparse, errno, sys
+# %% ../nbs/91_cli.ipynb #5244838a
+import argparse, errno, signal, sys, threading
 from pathlib import Path
 from .core import InputError, change
 
-# %% ../nbs/91_cli.ipynb #144ddb8c
+# %% ../nbs/91_cli.ipynb #07061c18
 def simulate(a):
     "Write a simulated survey."
     from dfm_nb.data import sources, store
@@ -41,9 +41,9 @@ def resume(a):
     return _report(causal.resume(a.run, progress=not a.quiet))
 
 def _report(run):
-    if not run.finished:
-        print(f"stopped at step {run.metrics().step.max()} of {run.config['settings']['steps']} and saved; continue with: dfm resume {run.path}", file=sys.stderr)
-        return 130
+    from accelerate import PartialState
+    if not PartialState().is_main_process: return 0 if run.finished else 130 # one process speaks
+    if not run.finished: raise KeyboardInterrupt
     print((run/'summary.md').read_text())
 
 # %% ../nbs/91_cli.ipynb #8409770b
@@ -124,15 +124,22 @@ def parser(verbose:bool=False # list all settings, which takes the import of tor
     s.add_argument('--out', default='data/cache/tess', help='folder for the files')
     return p
 
-# %% ../nbs/91_cli.ipynb #d6923937
+# %% ../nbs/91_cli.ipynb #9104b1e2
 def main(argv=None) -> int:
     "The entry point; returns the exit status."
     argv = sys.argv[1:] if argv is None else argv
     a = parser(verbose=argv[:1] == ['run'] and bool({'-h', '--help'} & set(argv))).parse_args(argv)
+    main_thread = threading.current_thread() is threading.main_thread()
+    if main_thread: old = signal.signal(signal.SIGTERM, signal.default_int_handler) # a polite end, as Ctrl-C
     try: return a.f(a) or 0
     except InputError as e: print(f'dfm: {e}', file=sys.stderr)
     except OSError as e:
         if e.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM, errno.EFBIG): raise
         print(f'dfm: cannot write{f" {e.filename}" if e.filename else ""}: {e.strerror}; free some space or choose another --out', file=sys.stderr)
-    except KeyboardInterrupt: print('dfm: stopped', file=sys.stderr); return 130
+    except KeyboardInterrupt:
+        folder = Path(a.out if a.f is run else getattr(a, 'run', ''))
+        print('dfm: stopped' + (f' and saved; continue with: dfm resume {folder}' if (folder/'checkpoint'/'state.safetensors').exists() else ''), file=sys.stderr)
+        return 130
+    finally:
+        if main_thread: signal.signal(signal.SIGTERM, old)
     return 2

@@ -174,7 +174,7 @@ def owners(obs:Observations # with parameters
         out[p] = constant[0] if constant else 'observation'
     return out
 
-# %% ../nbs/00_core.ipynb #73b97fc3
+# %% ../nbs/00_core.ipynb #ab49e960
 @dataclass
 class Embeddings:
     "Latents of observations, a block per factor, with their table."
@@ -196,7 +196,9 @@ class Embeddings:
             column = pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(v, dtype=np.float32).ravel()), v.shape[1])
             table = table.append_column(k, column)
         kept = dict(table.schema.metadata or {}) | {b'dfm_nb': json.dumps(dict(blocks=list(self.blocks), factors=self.factors)).encode()}
-        with replacing(path) as tmp: pq.write_table(table.replace_schema_metadata(kept), tmp)
+        try:
+            with replacing(path) as tmp: pq.write_table(table.replace_schema_metadata(kept), tmp)
+        except OSError as e: raise InputError(f'cannot write {path}: {e.strerror or e}; free some space, or choose another place') from e
 
     @classmethod
     def load(cls, path):
@@ -225,7 +227,7 @@ def write_json(path, value):
     "Write JSON, whole or not at all."
     with replacing(path) as tmp: tmp.write_text(json.dumps(value, indent=1) + '\n')
 
-# %% ../nbs/00_core.ipynb #71776ba3
+# %% ../nbs/00_core.ipynb #c4d68fa4
 class Run:
     "The folder of one recipe that ran, or is running."
     def __init__(self, path):
@@ -238,22 +240,29 @@ class Run:
         path = Path(path)
         if path.exists(): raise InputError(f'{path} exists already; choose another --out, remove it, or continue it with: dfm resume {path}')
         try: write_json(path/'config.json', config)
-        except OSError as e:
+        except BaseException as e:
             shutil.rmtree(path, ignore_errors=True)
+            if not isinstance(e, OSError): raise # Ctrl-C
             raise InputError(f'cannot write to {path}: {e.strerror or e}; choose another --out') from e
         return cls(path)
 
     def __truediv__(self, name): return self.path/name
     @property
     def config(self):
-        try: return json.loads((self/'config.json').read_text())
+        "What `create` was given; an `InputError` if it is no longer that."
+        try: c = json.loads((self/'config.json').read_text())
         except ValueError as e: raise InputError(f'{self/"config.json"} is not JSON ({e}); restore it or start the run again') from e
+        lacks = [k for k in ('recipe', 'settings', 'data') if not isinstance(c, dict) or k not in c]
+        if lacks: raise InputError(f'{self/"config.json"} has no {lacks[0]!r}; restore it or start the run again')
+        return c
     @property
     def finished(self): return (self/'summary.md').exists()
 
     def log(self, **values):
         "Append a line to `metrics.jsonl`."
-        with open(self/'metrics.jsonl', 'a') as f: f.write(json.dumps(values) + '\n')
+        try:
+            with open(self/'metrics.jsonl', 'a') as f: f.write(json.dumps(values) + '\n')
+        except OSError as e: raise InputError(f'cannot write {self/"metrics.jsonl"}: {e.strerror or e}; free some space and resume') from e
 
     def metrics(self) -> pd.DataFrame:
         "All lines of `metrics.jsonl`; a last line that was cut off is left out."
@@ -261,6 +270,7 @@ class Run:
         return pd.DataFrame([json.loads(l) for l in lines if l.endswith('}')])
 
     def rewind(self, step:int):
-        "Forget the metrics of later steps: they will be written again."
+        "Forget the metrics of later steps, which will be written again, and what a crash left half-written."
+        for p in self.path.rglob('.*.tmp'): p.unlink()
         keep = [json.dumps(r) for r in self.metrics().to_dict('records') if r['step'] <= step]
         with replacing(self/'metrics.jsonl') as tmp: tmp.write_text(''.join(l + '\n' for l in keep))

@@ -11,7 +11,7 @@ from ..core import Embeddings, codes, owners, rng
 from .probes import few_shot, is_class, knows
 from .retrieval import retrieval
 
-# %% ../../nbs/67_table.ipynb #5296b1b4
+# %% ../../nbs/67_table.ipynb #f5952375
 COLUMNS = ['question', 'block', 'score', 'sd', 'against', 'detail']
 
 def _row(question, block, score, sd=np.nan, against=np.nan, detail=''): return dict(zip(COLUMNS, (question, block, score, sd, against, detail)))
@@ -21,6 +21,14 @@ def _halves(star, rows, seed):
     values = rng(seed, 'halves').permutation(np.unique(star[rows]))
     labelled = np.isin(star[rows], values[:len(values)//2])
     return rows[labelled], rows[~labelled]
+
+def _usable(e, star):
+    "The table with infinite numbers and classes of fewer than 10 stars as unknown: neither can be learnt or tested."
+    meta = e.meta.copy()
+    for p in e.parameters:
+        y = meta[p]
+        meta[p] = y.where(y.map(pd.Series(star).groupby(y.to_numpy()).nunique()) >= 10) if is_class(y) else y.where(np.isfinite(y))
+    return Embeddings(e.blocks, meta, e.factors)
 
 def _enough(y, star, pool, test):
     "How many stars with a known value there are on each side; (0, 0) if they are all equal."
@@ -36,6 +44,7 @@ def first_table(e:Embeddings, # all observations; the first two blocks are those
                ) -> tuple[pd.DataFrame, list]: # rows of COLUMNS; names of parameters that were left out
     "What each block knows, on stars that were never trained on."
     (star, _), (instr, names) = (codes(e, f) for f in e.factors)
+    e = _usable(e, star)
     z_star, z_instr, *others = e.blocks
     pool, test = _halves(star, held, seed)
     asked, left = [], []

@@ -73,15 +73,13 @@ def _unpickled(z, k, path):
         if 'pickle' in str(e): raise InputError(f'{path}: array {k!r} holds pickled Python objects, which are not read because they can run code; save strings as np.array(values, dtype=str)') from e
         raise
 
-# %% ../../nbs/20_store.ipynb #dec5030f
+# %% ../../nbs/20_store.ipynb #a7993bae
 @contextmanager
 def _writing(path):
     "A temporary file that takes the place of `path`; an `InputError` where the disk says no, and then nothing is left."
     try:
         with replacing(path) as tmp: yield tmp
-    except OSError as e:
-        replacing(path).tmp.unlink(missing_ok=True)
-        raise _refused(path, e) from e
+    except OSError as e: raise _refused(path, e) from e
 
 def _refused(path, e:OSError): return InputError(f'cannot write {path}: {e.strerror or e}; free some space, or choose another place')
 

@@ -8,15 +8,16 @@ __all__ = ['NEVER', 'info_nce', 'parts', 'multi_tau']
 # %% ../../nbs/40_contrast.ipynb #d46c773d
 import torch, torch.nn.functional as F
 
-# %% ../../nbs/40_contrast.ipynb #cbd339ef
+# %% ../../nbs/40_contrast.ipynb #6fa35926
 NEVER = -1e9 # a similarity that no sum notices; minus infinity would make NaN gradients
 
 def _negatives(s, other, context, of):
     "Log of the sum over each anchor's negatives, for each possible positive: (M, 1) or (M, M)."
     if context is None or of == 'all': return s.masked_fill(~other, NEVER).logsumexp(1, keepdim=True) # (M, 1)
     _, c = context.unique(return_inverse=True)
-    top = s.masked_fill(~other, NEVER).amax(1, keepdim=True).detach() # taken off before exp, as logsumexp does
-    table = ((s - top).exp()*other) @ F.one_hot(c).to(s.dtype) # (M, K) sums, one product of matrices
+    s = s.masked_fill(~other, NEVER)
+    top = s.detach().new_full((len(s), int(c.max()) + 1), NEVER).scatter_reduce(1, c.expand_as(s), s.detach(), 'amax') # (M, K), taken off before exp, as logsumexp does
+    table = ((s - top[:, c]).exp()*other) @ F.one_hot(c).to(s.dtype) # (M, K) sums, one product of matrices
     table = torch.where(table > 0, table, 1).log().where(table > 0, NEVER) + top
     return table.gather(1, c[:, None]) if of == 'anchor' else table[:, c]
 

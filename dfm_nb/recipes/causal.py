@@ -73,7 +73,7 @@ SETTINGS = dict(clean=CausalConfig(), published=CausalConfig(
     setting='published', encoder_star='conformer', encoder_instr='conformer', d_free=0, geometry='raw', noise_instr=0., tau_star=(.1,), tau_instr=.1,
     negatives='all', swap=False, w_wave=1., w_spectrum=0., steps=1000))
 
-# %% ../../nbs/80_causal.ipynb #97c71435
+# %% ../../nbs/80_causal.ipynb #100df937
 LEAST = dict(d_star=1, d_instr=1, d_free=0, noise_star=0, noise_instr=0, noise_free=0, w_star=0, w_instr=0, w_wave=0, w_spectrum=0, w_hsic=0, width=2, conformer_width=4,
              conformer_depth=1, bins=16, n_freq=8, n_star=2, n_instr=2, steps=1, checkpoint_every=1, labels=10, seed=0)
 ONE_OF = dict(encoder_star=tuple(ENCODERS), encoder_instr=tuple(ENCODERS), geometry=('sphere', 'raw'), denominator=('infonce', 'supcon'), negatives=('all', 'anchor', 'positive'),
@@ -88,6 +88,7 @@ def check(c:CausalConfig) -> CausalConfig: # the same, if it is sound
     for k in ('lr', 'tau_instr', 'tau_star'):
         v = np.atleast_1d(getattr(c, k))
         if not (len(v) and ((v > 0) & (v < np.inf)).all()): raise InputError(f'{k} is {getattr(c, k)}; it must be above 0 and finite')
+    if c.lr > 1: raise InputError(f'lr is {c.lr}; it must be at most 1')
     if not 0 < c.held_star < 1: raise InputError(f'held_star is {c.held_star}; it must be above 0 and below 1: the table is made with held-out stars')
     if len(c.tau_star) > c.d_star: raise InputError(f'tau_star has {len(c.tau_star)} temperatures, but z_star only {c.d_star} dimensions to share among them')
     if not any((c.w_star, c.w_instr, c.w_wave, c.w_spectrum, c.w_hsic)): raise InputError('all weights w_* are 0; there is nothing to learn')
@@ -95,7 +96,7 @@ def check(c:CausalConfig) -> CausalConfig: # the same, if it is sound
         raise InputError(f'bins is {c.bins} and conformer_width {c.conformer_width}; with a Conformer they must be multiples of 16 and 4')
     return c
 
-# %% ../../nbs/80_causal.ipynb #f5a65ced
+# %% ../../nbs/80_causal.ipynb #7aea8fb7
 def _axes(obs, rows):
     "Span and sampling in days, and the scale that brings a standard deviation of 0.3."
     b = batch(obs, np.sort(rows)[:: max(1, len(rows)//2000)])
@@ -104,7 +105,9 @@ def _axes(obs, rows):
     span = float((t[:, -1] - t[:, 0]).max() + step)
     seen = b.x[np.broadcast_to(b.mask[:, None], b.x.shape)]
     if not step > 0: raise InputError(f'{obs.name}: the median step of t is {step}; times must rise along a curve')
-    return span, step, float(seen.std()/.3)
+    sd = float(seen.std(dtype=np.float64))
+    if not 1e-15 < sd < 1e15: raise InputError(f'{obs.name}: x has a standard deviation of {sd:.3g}; leave extreme values out, or bring x to about 1 with another unit')
+    return span, step, sd/.3
 
 def model_config(c:CausalConfig, obs:Observations, rows) -> FactoredConfig:
     "The settings of the model for these data."
@@ -142,7 +145,7 @@ class Causal:
                      hsic=lambda: sum(hsic(p, i) for p in parts(z.p_star, len(c.tau_star)))/len(c.tau_star))
         return {k: named[k]() for k in self.weights}
 
-# %% ../../nbs/80_causal.ipynb #140bba37
+# %% ../../nbs/80_causal.ipynb #6512d4b5
 BLOCKS = dict(star='z_star', instrument='z_instr') # other factors: z_ and their name
 
 class Job:
@@ -150,7 +153,7 @@ class Job:
     def __init__(self, config:CausalConfig, obs:Observations):
         self.config, self.obs = check(config), obs
         if len(obs.factors) != 2: raise InputError(f'the causal recipe takes two factors, not {obs.factors}; name them as --factors star,instrument')
-        check_curves(obs)
+        check_curves(obs); _names(obs)
         (star, _), (instr, _) = (codes(obs, f) for f in obs.factors)
         everything = np.arange(len(obs))
         GridSampler(star, instr, everything, names=obs.factors) # says what is wrong with the whole, if anything is
@@ -167,20 +170,30 @@ class Job:
     def embed(self, obs=None, progress=False) -> Embeddings:
         return embed_with(self.loop.bare, self.obs if obs is None else obs, self.config.seed, progress, self.loop.device)
 
+def _names(obs):
+    "Names of the blocks; an `InputError` if a column of the table has one of them."
+    names = [BLOCKS.get(f, f'z_{f}') for f in obs.factors]
+    if taken := {*names} & {*obs.meta}: raise InputError(f'{obs.name}: column {min(taken)!r} has the name of a block of latents; rename it')
+    return names
+
 def embed_with(model:Factored, obs:Observations, seed=0, progress=False, device='cpu') -> Embeddings:
     "z_star without noise, z_instr through its channel."
     model = model.to(device).eval()
-    names = [BLOCKS.get(f, f'z_{f}') for f in obs.factors]
+    names = _names(obs)
     def encode(x, mask, t):
         z = model.encode(x, mask, t, noise=dict(star=False, instr=True, free=False))
         return dict(zip(names, (z.star, z.instr)))
-    return embed(encode, obs, seed=seed, device=device, progress=progress)
+    e = embed(encode, obs, seed=seed, device=device, progress=progress)
+    bad = np.flatnonzero(~np.all([np.isfinite(v).all(1) for v in e.blocks.values()], axis=0))
+    if len(bad): raise InputError(f'{obs.name}: the latents of {len(bad)} of {len(obs)} curves are infinite or NaN, the first in rows {bad[:5].tolist()}; look for extreme values there')
+    return e
 
-# %% ../../nbs/80_causal.ipynb #b53d73ee
+# %% ../../nbs/80_causal.ipynb #86fd6f25
 def fingerprint(obs:Observations) -> str:
-    "A short hash of the data: shape, codes and the first curves. A resumed run must see the same."
+    "A short hash of the data: shape, codes, times, and 256 curves with their masks from the first to the last. A resumed run must see the same."
     h = hashlib.blake2b(repr((obs.x.shape, obs.factors)).encode(), digest_size=8)
-    h.update(np.ascontiguousarray(obs.x[:64]).tobytes())
+    b = batch(obs, np.unique(np.linspace(0, len(obs) - 1, 256).astype(int)))
+    for a in (b.x, b.mask, b.t): h.update(np.ascontiguousarray(a).tobytes())
     h.update(pd.util.hash_pandas_object(obs.meta[list(obs.factors)].astype(str), index=False).to_numpy().tobytes())
     return h.hexdigest()
 
@@ -191,19 +204,26 @@ def train(config:CausalConfig, # what to do
           progress:bool=True # bars
          ) -> Run: # finished, or stopped
     "Train, embed, and write the first table. Nothing is left behind if the input cannot be used."
-    job = Job(config, obs)
-    run = Run.create(out, dict(recipe='causal', version=dfm_nb.__version__, settings=asdict(config), model=asdict(job.model_config),
-                               data=dict(source or {}, name=obs.name, fingerprint=fingerprint(obs))))
-    try: return _continue(run, job, progress)
+    job, path = Job(config, obs), Path(out)
+    about = dict(recipe='causal', version=dfm_nb.__version__, settings=asdict(config), model=asdict(job.model_config),
+                 data=dict(source or {}, name=obs.name, fingerprint=fingerprint(obs)))
+    a = job.loop.accelerator
+    if a.is_main_process: Run.create(path, about)
+    try:
+        a.wait_for_everyone()
+        return _continue(Run(path), job, progress)
     except BaseException:
-        if not (run/'checkpoint'/'state.safetensors').exists(): shutil.rmtree(run.path, ignore_errors=True)
+        if a.is_main_process and not (path/'checkpoint'/'state.safetensors').exists(): shutil.rmtree(path, ignore_errors=True)
         raise
 
 def _continue(run, job, progress):
     loop = job.loop
     loop.callbacks += [Metrics(run.log), Checkpointer(run/'checkpoint', job.config.checkpoint_every)] + ([Bar()] if progress else [])
     with _stoppable(loop): loop.fit()
-    return finish(run, job, progress) if loop.step == job.config.steps else run
+    if loop.step == job.config.steps:
+        finish(run, job, progress)
+        loop.accelerator.wait_for_everyone() # until the first process has written everything
+    return run
 
 class _stoppable:
     "While it lasts, Ctrl-C and SIGTERM end the loop after the step in hand instead of breaking it."
@@ -214,17 +234,19 @@ class _stoppable:
     def __exit__(self, *_):
         for s, handler in self.old.items(): signal.signal(s, handler)
 
-# %% ../../nbs/80_causal.ipynb #64b951a4
+# %% ../../nbs/80_causal.ipynb #3b9fe13d
 def finish(run:Run, job:Job, progress:bool=True) -> Run:
     "Write `embeddings.parquet` and `summary.md`."
     if not job.loop.accelerator.is_main_process: return run
     e, m = job.embed(progress=progress), job.model_config.star
     e.save(run/'embeddings.parquet')
-    d = min(job.config.d_star, len(job.rows) - 1)
-    for view in ('waveform', 'power'): e.blocks[f'pca_{view}'] = pca(job.obs, job.rows, d, view, m.span, m.step, m.bins)
+    d = min(job.config.d_star, len(job.rows) - 1, m.bins)
+    for view in ('waveform', 'power'): e.blocks[f'pca_{view}'] = pca(job.obs, job.rows, d, view, m.span, m.step, m.bins, job.model_config.scale)
     table, left = first_table(e, job.held, job.config.labels, seed=job.config.seed)
-    table.to_json(run/'table.json', orient='records', indent=1)
-    with replacing(run/'summary.md') as tmp: tmp.write_text(summary(run, job, table, left))
+    try:
+        with replacing(run/'table.json') as tmp: table.to_json(tmp, orient='records', indent=1)
+        with replacing(run/'summary.md') as tmp: tmp.write_text(summary(run, job, table, left))
+    except OSError as error: raise InputError(f'cannot write to {run.path}: {error.strerror or error}; free some space and resume') from error
     return run
 
 def summary(run, job, table, left) -> str:
@@ -238,15 +260,20 @@ def summary(run, job, table, left) -> str:
         *([f'Left out, for too few stars with different values: {", ".join(left)}.', ''] if left else []),
         f'Embeddings: {run.path}/embeddings.parquet. New data: dfm embed {run.path} --data NEW', ''])
 
-# %% ../../nbs/80_causal.ipynb #101964c7
+# %% ../../nbs/80_causal.ipynb #24dc7cde
+def _check_recipe(run):
+    if run.config['recipe'] != 'causal': raise InputError(f"{run.path} is a run of the recipe {run.config['recipe']!r}, not of causal")
+
 def _open(run, obs, progress):
     c = run.config
-    if c.get('recipe') != 'causal': raise InputError(f"{run.path} is a run of the recipe {c.get('recipe')!r}, not of causal")
-    try: settings = CausalConfig(**c['settings'] | dict(tau_star=tuple(c['settings']['tau_star'])))
-    except (TypeError, KeyError) as e: raise InputError(f'{run.path}/config.json was written by version {c.get("version")} and does not fit this one: {e}') from e
+    _check_recipe(run)
+    try: settings = check(CausalConfig(**c['settings'] | dict(tau_star=tuple(c['settings']['tau_star']))))
+    except (TypeError, KeyError, InputError) as e: raise InputError(f'{run.path}/config.json was written by version {c.get("version")} and does not fit this one: {e}') from e
     if obs is None:
         if 'source' not in c['data']: raise InputError(f'{run.path} was trained on arrays in memory; give them again: resume(path, obs)')
-        obs = open_data(c['data']['source'], tuple(c['data']['factors']), tuple(c['data']['options']), progress)
+        try: source, factors, options = (c['data'][k] for k in ('source', 'factors', 'options'))
+        except KeyError as e: raise InputError(f'{run.path}/config.json does not say the {e} of the data; give them again: resume(path, obs)') from e
+        obs = open_data(source, tuple(factors), tuple(options), progress)
     return settings, obs
 
 def resume(path, # run folder
@@ -269,11 +296,14 @@ def embed_new(path, # run folder
              ) -> Embeddings:
     "Embed observations that the run has not seen."
     run = Run(path)
-    c = run.config; m = _restored(c['model'])
+    _check_recipe(run)
+    c = run.config
+    try: m = _restored(c['model'])
+    except (TypeError, KeyError) as e: raise InputError(f'{run.path}/config.json was written by version {c.get("version")} and does not fit this one: {e}') from e
     if obs.x.shape[1] != m.star.channels: raise InputError(f'{obs.name}: {obs.x.shape[1]} channels; the run was trained on {m.star.channels}')
+    check_curves(obs)
     span = _axes(obs, np.arange(len(obs)))[0]
     if span > 1.1*m.star.span: raise InputError(f'{obs.name}: curves of {span:.1f} days; the run was trained on {m.star.span:.1f}. Cut them into windows of that length')
-    check_curves(obs)
     model = Factored(m)
     load_weights(model, run/'checkpoint')
     return embed_with(model, obs, c['settings']['seed'], progress, 'cuda' if torch.cuda.is_available() else 'cpu')

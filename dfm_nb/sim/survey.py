@@ -35,12 +35,13 @@ SIZES = dict(tiny=SurveyConfig(n_stars=120, n_sectors=4, samples=128),
              quick=SurveyConfig(),
              full=SurveyConfig(n_stars=5000, samples=512)) # 40,000 curves, as in the paper
 
-# %% ../../nbs/12_survey.ipynb #999d5e00
+# %% ../../nbs/12_survey.ipynb #03584fc6
 def _check(c:SurveyConfig):
     if c.mode not in ('sequential', 'synchronous'): raise InputError(f"mode is {c.mode!r}; it must be 'sequential' or 'synchronous'")
     if not 0 < c.overlap <= 1: raise InputError(f'overlap is {c.overlap}; it must be above 0 and at most 1')
     if c.n_stars < 1 or c.samples < 8: raise InputError(f'{c.n_stars} stars with {c.samples} samples; at least 1 star and 8 samples are needed')
-    if c.white < 0 or c.red < 0 or c.gap_rate < 0: raise InputError('white, red and gap_rate must not be negative')
+    for k in ('white', 'red', 'gap_rate'):
+        if not 0 <= getattr(c, k) <= 1000: raise InputError(f'{k} is {getattr(c, k)}; it must be from 0 to 1000')
 
 def _who_sees_whom(c:SurveyConfig):
     "Star and instrument number of each curve: (N,) and (N,)."

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['FORMAT', 'save_tensors', 'load_tensors', 'put_weights', 'load_weights', 'save_state', 'load_state', 'Checkpointer']
 
-# %% ../../nbs/52_checkpoint.ipynb #fbb70c04
-import json
+# %% ../../nbs/52_checkpoint.ipynb #7942e24f
+import json, os
 from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,21 +14,25 @@ from safetensors.torch import save_file
 from ..core import InputError, replacing
 from .loop import Loop
 
-# %% ../../nbs/52_checkpoint.ipynb #b68c8028
+# %% ../../nbs/52_checkpoint.ipynb #fafc7766
 FORMAT = '1' # raised when older files can no longer be read
 
 def save_tensors(path, tensors:dict, about:dict):
     "Tensors and a JSON header, whole or not at all."
     try:
-        with replacing(path) as tmp: save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, tmp, {'dfm_nb': json.dumps(dict(about, format=FORMAT))})
+        with replacing(path) as tmp:
+            open(tmp, 'w').close(); mode = tmp.stat().st_mode # as umask has it; safetensors would hide the file from everybody else
+            save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, tmp, {'dfm_nb': json.dumps(dict(about, format=FORMAT))})
+            os.chmod(tmp, mode)
     except (OSError, SafetensorError) as e: raise InputError(f'cannot write {path}: {e}. What was saved before is still there; free some space and resume') from e
 
 def load_tensors(path, device='cpu') -> tuple[dict, dict]: # tensors, header
     "What `save_tensors` wrote; an `InputError` for any other file."
     try:
         with safe_open(path, 'pt', device=str(device)) as f: about, tensors = (f.metadata() or {}).get('dfm_nb'), {k: f.get_tensor(k) for k in f.keys()}
-    except (OSError, SafetensorError) as e: raise InputError(f'{path} is missing or not a whole safetensors file ({e})') from e
-    about = json.loads(about or '{}')
+    except (OSError, SafetensorError) as e: raise InputError(f'{path} is missing or not a whole safetensors file ({e}); restore it, or train again') from e
+    try: about = dict(json.loads(about or '{}'))
+    except (ValueError, TypeError): about = {}
     if about.get('format') != FORMAT: raise InputError(f"{path} has the format {about.get('format')!r}; this version reads {FORMAT!r}. Use the version that wrote it, or train again")
     return tensors, about
 
@@ -46,10 +50,12 @@ def load_weights(model, folder):
     path = Path(folder)/'model.safetensors'
     put_weights(model, load_tensors(path)[0], path)
 
-# %% ../../nbs/52_checkpoint.ipynb #bfce194a
+# %% ../../nbs/52_checkpoint.ipynb #48355f81
 def save_state(loop:Loop, folder):
     "Everything that continues a loop, and the weights alone."
     folder, model = Path(folder), loop.bare.state_dict()
+    bad = [k for k, v in model.items() if v.is_floating_point() and not v.isfinite().all()]
+    if bad: raise InputError(f'{bad[0]} became infinite or NaN before step {loop.step}, and is not saved; look for extreme values in the data, or lower --set lr (now {loop.config.lr})')
     moments = {f'optimiser.{i}.{k}': v for i, s in loop.optimiser.state_dict()['state'].items() for k, v in s.items()}
     save_tensors(folder/'state.safetensors', {f'model.{k}': v for k, v in model.items()} | moments, dict(step=loop.step, seen=loop.seen))
     save_tensors(folder/'model.safetensors', model, dict(step=loop.step))

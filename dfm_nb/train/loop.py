@@ -100,23 +100,22 @@ def _call(self:Loop, event):
     for c in self.callbacks:
         if hasattr(c, event): getattr(c, event)(self)
 
-# %% ../../nbs/51_loop.ipynb #835d358d
+# %% ../../nbs/51_loop.ipynb #28e855dc
 class Metrics:
     "Means of the terms to a function, as `Run.log`."
     def __init__(self, write): self.write = write
-    def before_fit(self, loop): self.total, self.n, self.clock = {}, 0, time.perf_counter()
+    def before_fit(self, loop): self.total, self.n, self.steps, self.clock = {}, 0, 0, time.perf_counter()
     def after_step(self, loop):
         for k, v in dict(loop.named, grad_norm=loop.norm).items(): self.total[k] = self.total.get(k, 0) + v.detach()
-        self.n += len(loop.rows)*loop.accelerator.num_processes
+        self.n += len(loop.rows)*loop.accelerator.num_processes; self.steps += 1 # after a resume fewer than log_every
         c = loop.config
-        steps = (loop.step - 1) % c.log_every + 1
-        if steps != c.log_every and loop.step != c.steps: return
-        means = {k: float(v)/steps for k, v in self.total.items()}
+        if loop.step % c.log_every and loop.step != c.steps: return
+        means = {k: float(v)/self.steps for k, v in self.total.items()}
         bad = [k for k, v in means.items() if not math.isfinite(v)]
         if bad: raise InputError(f'{", ".join(bad)} became infinite or NaN before step {loop.step}; look for extreme values in the data, or lower --set lr (now {c.lr})')
         rate = self.n/(time.perf_counter() - self.clock)
         if loop.accelerator.is_main_process: self.write(step=loop.step, **means, lr=learning_rate(c, loop.step - 1), obs_per_s=rate)
-        self.total, self.n, self.clock = {}, 0, time.perf_counter()
+        self.before_fit(loop)
 
 class Bar:
     "A progress bar with the terms; silent in other processes than the first."
