@@ -5,17 +5,17 @@
 # %% auto #0
 __all__ = ['pca']
 
-# %% ../nbs/55_baselines.ipynb #03d29212
+# %% ../nbs/55_baselines.ipynb #9a9094f3
 import numpy as np, torch
 from sklearn.decomposition import PCA
-from .core import Observations, batch
+from .core import Observations, batch, rng
 from .models.layers import log_frequencies, power, rebin
 
-# %% ../nbs/55_baselines.ipynb #27225c16
+# %% ../nbs/55_baselines.ipynb #b0ca25a5
 @torch.no_grad()
-def _vectors(obs, rows, view, bins, span, step, scale):
+def _vectors(obs, rows, view, bins, span, step, centre, scale):
     b = batch(obs, rows)
-    x, m, t = (torch.from_numpy(v) for v in (b.x/np.float32(scale), b.mask, b.t))
+    x, m, t = (torch.from_numpy(v) for v in ((b.x - np.float32(centre))/np.float32(scale), b.mask, b.t))
     v = rebin(x, m, t, bins, span)[0] if view == 'waveform' else power(x, m, t, log_frequencies(bins, span, step))
     return v.flatten(1).numpy()
 
@@ -25,9 +25,11 @@ def pca(obs:Observations, # all observations
         view:str='waveform', # or 'power'
         span:float=27.4, step:float=.107, # days: of a curve, and between samples
         bins:int=256, # resolution of the view
-        scale:float=1., # signals are divided by it, as in the model: the power spectrum has a floor
+        centre:float=0., scale:float=1., # signals are brought to (x - centre)/scale, as in the model: the power spectrum has a floor
         size:int=2048 # rows at once
        ) -> np.ndarray: # (N, d)
     "Principal components of a view of the signals; masked bins count as 0."
-    fit = PCA(d, random_state=0).fit(_vectors(obs, np.sort(train)[:20000], view, bins, span, step, scale))
-    return np.concatenate([fit.transform(_vectors(obs, np.arange(a, min(a + size, len(obs))), view, bins, span, step, scale)) for a in range(0, len(obs), size)])
+    vectors = lambda rows: [_vectors(obs, rows[a:a + size], view, bins, span, step, centre, scale) for a in range(0, len(rows), size)]
+    some = np.sort(rng(0, 'pca').permutation(train)[:20000]) # from everywhere: a survey may be sorted by sector
+    fit = PCA(d, random_state=0).fit(np.concatenate(vectors(some)))
+    return np.concatenate([fit.transform(v) for v in vectors(np.arange(len(obs)))])

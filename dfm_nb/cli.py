@@ -10,7 +10,7 @@ import argparse, errno, signal, sys, threading
 from pathlib import Path
 from .core import InputError, change
 
-# %% ../nbs/91_cli.ipynb #07061c18
+# %% ../nbs/91_cli.ipynb #63501e23
 def simulate(a):
     "Write a simulated survey."
     from dfm_nb.data import sources, store
@@ -42,7 +42,7 @@ def resume(a):
 
 def _report(run):
     from accelerate import PartialState
-    if not PartialState().is_main_process: return 0 if run.finished else 130 # one process speaks
+    if not PartialState().is_main_process: return 0 # one process speaks
     if not run.finished: raise KeyboardInterrupt
     print((run/'summary.md').read_text())
 
@@ -65,7 +65,7 @@ def data(a):
     files = fetch.tess(a.sector, a.tic, a.author, a.out, a.limit)
     print(f'{len(files)} files in {a.out}; train on them with: dfm run causal --data {a.out} --out runs/tess')
 
-# %% ../nbs/91_cli.ipynb #8f68dd27
+# %% ../nbs/91_cli.ipynb #49864b9d
 def _settings() -> str:
     "All fields of the configuration, with defaults and comments."
     from fastcore.docments import docments
@@ -83,7 +83,7 @@ RUN = '''examples:
 --data is a simulated survey (sim:tiny, sim:quick, sim:full; settings after commas), a file
 .npz or .parquet, a folder of FITS light curves, or a folder with a memory map (x.npy).
 The folder --out gets config.json, metrics.jsonl, checkpoint/, embeddings.parquet, summary.md.
-Ctrl-C saves and stops; dfm resume RUN goes on, and ends with the same weights.
+Ctrl-C saves and stops; dfm resume RUN goes on, and ends with the same weights (on the CPU, to the bit).
 '''
 
 def _command(sub, f, epilog): # a page of help for a function
@@ -124,7 +124,7 @@ def parser(verbose:bool=False # list all settings, which takes the import of tor
     s.add_argument('--out', default='data/cache/tess', help='folder for the files')
     return p
 
-# %% ../nbs/91_cli.ipynb #9104b1e2
+# %% ../nbs/91_cli.ipynb #614982b1
 def main(argv=None) -> int:
     "The entry point; returns the exit status."
     argv = sys.argv[1:] if argv is None else argv
@@ -137,8 +137,9 @@ def main(argv=None) -> int:
         if e.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM, errno.EFBIG): raise
         print(f'dfm: cannot write{f" {e.filename}" if e.filename else ""}: {e.strerror}; free some space or choose another --out', file=sys.stderr)
     except KeyboardInterrupt:
-        folder = Path(a.out if a.f is run else getattr(a, 'run', ''))
-        print('dfm: stopped' + (f' and saved; continue with: dfm resume {folder}' if (folder/'checkpoint'/'state.safetensors').exists() else ''), file=sys.stderr)
+        folder = {run: getattr(a, 'out', ''), resume: getattr(a, 'run', '')}.get(a.f)
+        saved = folder and (Path(folder)/'checkpoint'/'state.safetensors').exists()
+        print('dfm: stopped' + (f' and saved; continue with: dfm resume {folder}' if saved else ''), file=sys.stderr)
         return 130
     finally:
         if main_thread: signal.signal(signal.SIGTERM, old)

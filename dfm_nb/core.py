@@ -82,7 +82,7 @@ class Observations:
     @property
     def parameters(self): return [c for c in self.meta.columns if c not in self.factors]
 
-# %% ../nbs/00_core.ipynb #0a96f898
+# %% ../nbs/00_core.ipynb #ea5ae2a1
 def _check_shapes(obs):
     "Shapes and factor columns agree, else an `InputError` that names the field."
     x, n, where = obs.x, len(obs.meta), obs.name or 'observations'
@@ -92,19 +92,19 @@ def _check_shapes(obs):
     if not n or x.shape[2] < 8: raise InputError(f'{where}: {n} observations of {x.shape[2]} samples; at least 1 observation of 8 samples is needed')
     if obs.mask is not None and (obs.mask.shape != (n, x.shape[2]) or obs.mask.dtype != bool):
         raise InputError(f'{where}: mask has shape {obs.mask.shape} and type {obs.mask.dtype}; it must be bool and ({n}, {x.shape[2]})')
-    if obs.t is not None and (obs.t.shape not in ((x.shape[2],), (n, x.shape[2])) or not np.isfinite(obs.t).all()):
+    if obs.t is not None and (obs.t.shape not in ((x.shape[2],), (n, x.shape[2])) or not np.isfinite(obs.t[:1024]).all()): # a memory map is not read through
         raise InputError(f'{where}: t has shape {obs.t.shape}; it must be finite and ({x.shape[2]},) or ({n}, {x.shape[2]})')
     for f in obs.factors:
         if f not in obs.meta: raise InputError(f'{where}: there is no column {f!r} for this factor; there are {list(obs.meta.columns)}. Name the factor columns with --factors')
         if obs.meta[f].isna().any(): raise InputError(f'{where}: column {f!r} has no value in row {int(np.flatnonzero(obs.meta[f].isna())[0])}; every observation needs a code for each factor')
 
-# %% ../nbs/00_core.ipynb #7e0eb48a
+# %% ../nbs/00_core.ipynb #da07b3ea
 @dataclass
 class Batch:
     "Some observations as arrays, ready for a model."
     x: np.ndarray # (M, C, L) float32, 0 where masked
     mask: np.ndarray # (M, L) bool, True = observed
-    t: np.ndarray # (L,) or (M, L) float32
+    t: np.ndarray # (L,) or (M, L) float32, days since the first sample
     rows: np.ndarray # (M,) positions in the observations
 
 def batch(obs:Observations, # where to read
@@ -117,7 +117,8 @@ def batch(obs:Observations, # where to read
     if obs.mask is not None: mask &= np.asarray(obs.mask[rows])
     x = np.where(mask[:, None], x, np.float32(0))
     t = np.arange(x.shape[2]) if obs.t is None else obs.t if obs.t.ndim == 1 else obs.t[rows]
-    return Batch(x, mask, np.asarray(t, dtype=np.float32), rows)
+    t = np.asarray(t, dtype=np.float64); t = t - t[..., :1] # before rounding: in float32 a Julian date is good to 6 hours only
+    return Batch(x, mask, t.astype(np.float32), rows)
 
 # %% ../nbs/00_core.ipynb #fe000ca3
 def codes(obs:Observations, # (N rows)
@@ -127,7 +128,7 @@ def codes(obs:Observations, # (N rows)
     values, code = np.unique(obs.meta[factor].astype(str).to_numpy(dtype=str), return_inverse=True)
     return code.astype(np.int64), values
 
-# %% ../nbs/00_core.ipynb #1a90b3c0
+# %% ../nbs/00_core.ipynb #8a110bc9
 def flat_rows(obs:Observations, # to be checked
               least:int=8, # a curve needs this many observed samples
               piece:int=4096 # rows read at once
@@ -144,7 +145,7 @@ def flat_rows(obs:Observations, # to be checked
 def check_curves(obs:Observations):
     "An `InputError` that names the first empty or constant curves, if there are any."
     bad = flat_rows(obs)
-    if len(bad): raise InputError(f'{obs.name or "observations"}: {len(bad)} of {len(obs)} curves are empty (all NaN) or constant, the first in rows {bad[:5].tolist()}; leave them out')
+    if len(bad): raise InputError(f'{obs.name or "observations"}: {len(bad)} of {len(obs)} curves have fewer than 8 observed samples or are constant, the first in rows {bad[:5].tolist()}; leave them out')
 
 # %% ../nbs/00_core.ipynb #b2b7ec54
 def split(obs:Observations, # to be split
@@ -227,7 +228,7 @@ def write_json(path, value):
     "Write JSON, whole or not at all."
     with replacing(path) as tmp: tmp.write_text(json.dumps(value, indent=1) + '\n')
 
-# %% ../nbs/00_core.ipynb #c4d68fa4
+# %% ../nbs/00_core.ipynb #fd242efd
 class Run:
     "The folder of one recipe that ran, or is running."
     def __init__(self, path):
@@ -271,6 +272,6 @@ class Run:
 
     def rewind(self, step:int):
         "Forget the metrics of later steps, which will be written again, and what a crash left half-written."
-        for p in self.path.rglob('.*.tmp'): p.unlink()
+        for p in self.path.rglob('.*.tmp'): p.unlink(missing_ok=True)
         keep = [json.dumps(r) for r in self.metrics().to_dict('records') if r['step'] <= step]
         with replacing(self/'metrics.jsonl') as tmp: tmp.write_text(''.join(l + '\n' for l in keep))

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from ..core import rng
 
-# %% ../../nbs/61_probes.ipynb #8d714330
+# %% ../../nbs/61_probes.ipynb #aed72beb
 def is_class(y) -> bool: # values of a parameter
     "Whether a parameter is a class (strings, booleans, categories) rather than a number."
     return not pd.api.types.is_numeric_dtype(y) or pd.api.types.is_bool_dtype(y)
@@ -23,7 +23,7 @@ ALPHAS = np.logspace(-3, 4, 15)
 NUMBERS = dict(ridge=lambda: make_pipeline(StandardScaler(), RidgeCV(ALPHAS)),
                forest=lambda: RandomForestRegressor(100, oob_score=True, random_state=0),
                boosted=lambda: HistGradientBoostingRegressor(early_stopping=False, random_state=0))
-CLASSES = dict(ridge=lambda: make_pipeline(StandardScaler(), RidgeClassifierCV(ALPHAS)),
+CLASSES = dict(ridge=lambda: make_pipeline(StandardScaler(), RidgeClassifierCV(ALPHAS, scoring='accuracy')),
                forest=lambda: RandomForestClassifier(100, oob_score=True, random_state=0, class_weight='balanced'),
                boosted=lambda: HistGradientBoostingClassifier(max_iter=50, early_stopping=False, random_state=0))
 
@@ -38,7 +38,7 @@ def score(y, guess) -> float:
     "R2 for numbers, balanced accuracy for classes."
     return float(balanced_accuracy_score(y, guess) if is_class(y) else r2_score(y, guess))
 
-# %% ../../nbs/61_probes.ipynb #57aac6c7
+# %% ../../nbs/61_probes.ipynb #4f57e8a2
 def _known(y): return np.flatnonzero(pd.notna(y))
 
 def _one_curve(star, rows, n, g):
@@ -50,7 +50,7 @@ def _one_curve(star, rows, n, g):
 def _choose(z, y):
     "The name of the probe that predicts these few labels best, without any others."
     kinds = CLASSES if is_class(y) else NUMBERS
-    ridge = kinds['ridge']().fit(z, y)[-1] # leave-one-out error: minus the mean square, or accuracy
+    ridge = kinds['ridge']().fit(z, y)[-1] # leave-one-out: minus the mean square error, or the accuracy
     forest = kinds['forest']().fit(z, y)
     own = ridge.best_score_ if is_class(y) else 1 + ridge.best_score_/np.var(y)
     return 'ridge' if own >= forest.oob_score_ else 'forest'

@@ -9,7 +9,7 @@ __all__ = ['retrieval']
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
-# %% ../../nbs/63_retrieval.ipynb #737b42c9
+# %% ../../nbs/63_retrieval.ipynb #cbdab379
 def retrieval(z:np.ndarray, # (N, d) latents; Euclidean distance
               star:np.ndarray, # (N,) codes of what should be found
               instr:np.ndarray # (N,) codes of the condition that has to differ
@@ -22,7 +22,8 @@ def retrieval(z:np.ndarray, # (N, d) latents; Euclidean distance
         if not len(here): continue
         nearest = NearestNeighbors(n_neighbors=1).fit(z[there]).kneighbors(z[here], return_distance=False)[:, 0]
         hits.append(star[there[nearest]] == star[here]); asked.append(star[here])
-        chance.append((star[here][:, None] == star[there][None]).mean(1))
+        value, count = np.unique(star[there], return_counts=True)
+        chance.append(count[np.searchsorted(value, star[here])]/len(there))
     if not hits: return dict(recall=np.nan, chance=np.nan, by_star=np.nan, queries=0, stars=0)
     hits, chance, asked = (np.concatenate(a) for a in (hits, chance, asked))
     by_star = [hits[asked == s].mean() for s in np.unique(asked)]

@@ -11,7 +11,7 @@ from ..core import Embeddings, codes, owners, rng
 from .probes import few_shot, is_class, knows
 from .retrieval import retrieval
 
-# %% ../../nbs/67_table.ipynb #f5952375
+# %% ../../nbs/67_table.ipynb #9dfe9027
 COLUMNS = ['question', 'block', 'score', 'sd', 'against', 'detail']
 
 def _row(question, block, score, sd=np.nan, against=np.nan, detail=''): return dict(zip(COLUMNS, (question, block, score, sd, against, detail)))
@@ -22,12 +22,12 @@ def _halves(star, rows, seed):
     labelled = np.isin(star[rows], values[:len(values)//2])
     return rows[labelled], rows[~labelled]
 
-def _usable(e, star):
-    "The table with infinite numbers and classes of fewer than 10 stars as unknown: neither can be learnt or tested."
+def _usable(e, star, held):
+    "The table with infinite numbers and classes of fewer than 10 held-out stars as unknown: neither can be learnt or tested."
     meta = e.meta.copy()
     for p in e.parameters:
         y = meta[p]
-        meta[p] = y.where(y.map(pd.Series(star).groupby(y.to_numpy()).nunique()) >= 10) if is_class(y) else y.where(np.isfinite(y))
+        meta[p] = y.where(y.map(pd.Series(star[held]).groupby(y.to_numpy()[held]).nunique()) >= 10) if is_class(y) else y.where(np.isfinite(y))
     return Embeddings(e.blocks, meta, e.factors)
 
 def _enough(y, star, pool, test):
@@ -44,7 +44,7 @@ def first_table(e:Embeddings, # all observations; the first two blocks are those
                ) -> tuple[pd.DataFrame, list]: # rows of COLUMNS; names of parameters that were left out
     "What each block knows, on stars that were never trained on."
     (star, _), (instr, names) = (codes(e, f) for f in e.factors)
-    e = _usable(e, star)
+    e = _usable(e, star, held)
     z_star, z_instr, *others = e.blocks
     pool, test = _halves(star, held, seed)
     asked, left = [], []
@@ -52,17 +52,17 @@ def first_table(e:Embeddings, # all observations; the first two blocks are those
         if owner == e.factors[0]: (asked if np.all(np.array(_enough(e.meta[p], star, pool, test)) >= (20, 10)) else left).append(p)
     rows = [_few(e, p, b, star, pool, test, labels, draws, seed) for p in asked for b in (z_star, *others)]
     rows += [_leak(e, p, z_instr, star, pool, test, seed) for p in asked]
-    rows += _instrument(e, names[instr], star, pool, test, seed, others)
+    rows += _instrument(e, names[instr], star, pool, test, seed)
     rows += _again(e, star, instr, held, (z_star, *others))
     return pd.DataFrame(rows, columns=COLUMNS), left
 
-# %% ../../nbs/67_table.ipynb #21cb05cb
+# %% ../../nbs/67_table.ipynb #629c7cc1
 def _unit(y): return 'balanced accuracy' if is_class(y) else 'R2'
 
 def _few(e, p, block, star, pool, test, labels, draws, seed):
     y = e.meta[p].to_numpy()
     r = few_shot(e.blocks[block], y, star, pool, test, labels, draws, seed)
-    chance = 1/len(pd.unique(y[pd.notna(y)])) if is_class(y) else 0.
+    chance = 1/len(pd.unique(y[test][pd.notna(y[test])])) if is_class(y) else 0. # balanced accuracy goes over the classes that are tested
     return _row(f'{p} from few labels', block, r['score'], r['sd'], chance, f"{_unit(y)}, {r['labels']} labels, {r['tested']} stars tested, {r['probes']}")
 
 def _leak(e, p, block, star, pool, test, seed):
@@ -70,7 +70,7 @@ def _leak(e, p, block, star, pool, test, seed):
     r = knows(e.blocks[block], y, star, pool, test, seed=seed)
     return _row(f'leak of {p}', block, r['score'], against=r['null'], detail=f"{_unit(y)}, {r['labels']} labels, {r['probe']}; against: null")
 
-def _instrument(e, name, star, pool, test, seed, others):
+def _instrument(e, name, star, pool, test, seed):
     "The instrument from every block; only instruments that were seen on both sides can be asked for."
     both = np.intersect1d(name[pool], name[test])
     pool, test = (r[np.isin(name[r], both)] for r in (pool, test))

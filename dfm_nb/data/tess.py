@@ -137,7 +137,7 @@ def normalise(flux:np.ndarray, # (M,) of one sector, NaN = not observed
     x = np.clip(flux - m, -cut.clip * s, cut.clip * s) / (s if cut.scale == 'robust' else m)
     return x.astype(np.float32), float(np.log10(s / m)) if m > 0 else np.nan
 
-# %% ../../nbs/21_tess.ipynb #a9b48bb9
+# %% ../../nbs/21_tess.ipynb #20bcd37e
 def windows(curve:Curve, # cadences of one sector
             cut:Cut=Cut() # all of it
            ) -> tuple[np.ndarray, np.ndarray, float, int]: # (K, L) float32; (K,) starts, BTJD days; log_scale; how many were left out
@@ -145,11 +145,12 @@ def windows(curve:Curve, # cadences of one sector
     start, flux = regrid(curve, cut)
     try: x, log_scale = normalise(flux, cut)
     except InputError as e: raise InputError(f'{curve.star}, sector {curve.sector}: {e}') from e
-    x = np.pad(x, (0, -len(x) % cut.length), constant_values=np.nan).reshape(-1, cut.length)
+    lead = round(start * cut.length / cut.days) % cut.length # bins before the first: windows begin at multiples of `days`, the same for all stars
+    x = np.pad(x, (lead, -(lead + len(x)) % cut.length), constant_values=np.nan).reshape(-1, cut.length)
     seen = np.isfinite(x)
     keep = (seen.mean(1) >= cut.share) & (np.where(seen, x, -np.inf).max(1) > np.where(seen, x, np.inf).min(1))
     if not keep.any(): raise InputError(f'{curve.star}, sector {curve.sector}: no window of {cut.days:g} days has {cut.share:.0%} of its samples; use shorter windows, or a smaller share')
-    return x[keep], start + np.flatnonzero(keep) * cut.days, log_scale, int((~keep).sum())
+    return x[keep], start + np.flatnonzero(keep) * cut.days - lead * cut.days / cut.length, log_scale, int((~keep).sum())
 
 # %% ../../nbs/21_tess.ipynb #34e085e3
 def read_folder(folder, # of light-curve files; folders in it are read too

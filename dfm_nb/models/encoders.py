@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['ENCODERS', 'EncoderConfig', 'MLPEncoder', 'ConformerBlock', 'ConformerEncoder', 'PhaseBlindEncoder', 'make_encoder']
 
-# %% ../../nbs/31_encoders.ipynb #533b264f
+# %% ../../nbs/31_encoders.ipynb #f8ce11e5
 from dataclasses import dataclass
 import torch, torch.nn as nn, torch.nn.functional as F
-from .layers import log_frequencies, mlp, quantiles, rebin, spectrum
+from .layers import log_frequencies, mlp, quantiles, rebin, spectrum, times
 
 # %% ../../nbs/31_encoders.ipynb #add7c963
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class ConformerEncoder(nn.Module):
         w = seen.to(h.dtype)[:, :, None]
         return self.head((h*w).sum(1)/w.sum(1))
 
-# %% ../../nbs/31_encoders.ipynb #98a4cddf
+# %% ../../nbs/31_encoders.ipynb #7c6598dc
 class PhaseBlindEncoder(nn.Module):
     "Power spectra and quantiles of the curve and of a copy cleaned of the instrument."
     def __init__(self, c:EncoderConfig, trend:int=20): # width of the bottleneck of the guess
@@ -100,7 +100,8 @@ class PhaseBlindEncoder(nn.Module):
     def clean(self, x, mask, t): # -> (M, C, L) without the guessed offset and gain
         y, m = rebin(x, mask, t, self.c.bins, self.c.span)
         offset, gain = self.guess(torch.cat([y.flatten(1), m.to(y.dtype)], 1)).split([y[0].numel(), y.shape[1]], 1)
-        offset = F.interpolate(offset.view_as(y), size=x.shape[2], mode='linear', align_corners=False)
+        at = (times(t, x)*(self.c.bins/self.c.span) + 1e-3).long().clamp(0, self.c.bins - 1) # (M, L) the bin of each sample
+        offset = offset.view_as(y).gather(2, at[:, None].expand_as(x))
         return (x - offset)*gain.clamp(-3, 3).exp()[:, :, None]
 
     def forward(self, x, mask, t): # (M, C, L), (M, L), (L,) or (M, L) -> (M, d_out)

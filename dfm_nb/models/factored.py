@@ -12,7 +12,7 @@ from fastcore.basics import patch
 from .layers import channel, log_frequencies, mlp, rebin, spectrum, sphere
 from .encoders import EncoderConfig, make_encoder
 
-# %% ../../nbs/32_factored.ipynb #52e1f808
+# %% ../../nbs/32_factored.ipynb #67c5e5a0
 @dataclass(frozen=True)
 class FactoredConfig:
     "Settings of the factored model."
@@ -23,7 +23,8 @@ class FactoredConfig:
     tau_star: tuple = (1.,) # temperatures of the star loss: z_star is cut into as many spheres
     tau_instr: float = .2 # temperature of the instrument loss
     learn_tau: bool = False # temperatures are trained, from these values on
-    scale: float = 1. # signals are divided by it; chosen so that their standard deviation is about 0.3, as in the simulator
+    centre: float = 0. # taken off the signals, which are then divided by `scale`:
+    scale: float = 1. # so they vary about 0 with a standard deviation of about 0.3, as in the simulator
     noise_star: float = 0. # standard deviation of each channel's noise, in training
     noise_instr: float = .3
     noise_free: float = .3
@@ -44,7 +45,7 @@ class Decoder(nn.Module):
     def forward(self, z_s, z_i): # (M, d_s), (M, d_i) -> (M, n_out)
         return self.out(self.g_s(z_s)*self.g_i(z_i) if self.kind == 'hadamard' else torch.cat([z_s, z_i], 1))
 
-# %% ../../nbs/32_factored.ipynb #50afb761
+# %% ../../nbs/32_factored.ipynb #add5bfae
 @dataclass
 class Latents:
     "The blocks of M observations."
@@ -68,16 +69,16 @@ class Factored(nn.Module):
         self.log_tau = nn.Parameter(torch.tensor([*c.tau_star, c.tau_instr]).log(), requires_grad=c.learn_tau)
 
     def encode(self, x, mask, t, noise=True) -> Latents: # noise: of all channels, or a dict of 'star', 'instr', 'free'
-        x = x/self.c.scale
+        x = (x - self.c.centre)/self.c.scale
         c, on = self.c, noise if isinstance(noise, dict) else dict.fromkeys(('star', 'instr', 'free'), noise)
         z = dict(star=self.e_star(x, mask, t), instr=self.e_instr(x, mask, t), free=self.e_free(x, mask, t) if c.free else None)
         if c.geometry == 'raw':
-            return Latents(**z, p_star=sphere(self.h_star(z['star']), len(c.tau_star)), p_instr=sphere(self.h_instr(z['instr'])))
+            return Latents(**z, p_star=sphere(self.h_star(z['star']).float(), len(c.tau_star)), p_instr=sphere(self.h_instr(z['instr']).float()))
         for k, n, sigma in (('star', len(c.tau_star), c.noise_star), ('instr', 1, c.noise_instr), ('free', 1, c.noise_free)):
             if z[k] is not None: z[k] = channel(sphere(z[k].float(), n), sigma if on[k] else 0)
         return Latents(**z, p_star=z['star'], p_instr=z['instr'])
 
-# %% ../../nbs/32_factored.ipynb #2d7bcec7
+# %% ../../nbs/32_factored.ipynb #2d92ae68
 @patch
 def decode(self:Factored, s, i, free): # (M, d_star), (M, d_instr), (M, d_free) or None
     "Waveform (M, C bins) and log spectrum (M, C n_freq), or None."
@@ -88,7 +89,7 @@ def decode(self:Factored, s, i, free): # (M, d_star), (M, d_instr), (M, d_free) 
 @torch.no_grad()
 def targets(self:Factored, x, mask, t):
     "What the decoder should answer: binned waveform, its mask, and the log spectrum, or None."
-    x = x/self.c.scale
+    x = (x - self.c.centre)/self.c.scale
     y, m = rebin(x, mask, t, self.c.star.bins, self.c.star.span)
     return y, m, spectrum(x, mask, t, self.f) if self.spectrum else None
 

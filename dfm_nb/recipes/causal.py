@@ -6,13 +6,13 @@
 __all__ = ['SETTINGS', 'LEAST', 'ONE_OF', 'BLOCKS', 'CausalConfig', 'check', 'model_config', 'Causal', 'Job', 'embed_with',
            'fingerprint', 'train', 'finish', 'summary', 'resume', 'embed_new']
 
-# %% ../../nbs/80_causal.ipynb #20ba8747
+# %% ../../nbs/80_causal.ipynb #99dcc4a0
 import hashlib, shutil, signal, threading
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import numpy as np, pandas as pd, torch
 import dfm_nb
-from ..core import Embeddings, InputError, Observations, Run, batch, check_curves, codes, replacing, seed_for, split
+from ..core import Embeddings, InputError, Observations, Run, batch, check_curves, codes, replacing, rng, seed_for, split
 from ..models.encoders import ENCODERS, EncoderConfig
 from ..models.factored import Factored, FactoredConfig
 from ..losses.contrast import info_nce, multi_tau, parts
@@ -73,7 +73,7 @@ SETTINGS = dict(clean=CausalConfig(), published=CausalConfig(
     setting='published', encoder_star='conformer', encoder_instr='conformer', d_free=0, geometry='raw', noise_instr=0., tau_star=(.1,), tau_instr=.1,
     negatives='all', swap=False, w_wave=1., w_spectrum=0., steps=1000))
 
-# %% ../../nbs/80_causal.ipynb #100df937
+# %% ../../nbs/80_causal.ipynb #de0d1fd2
 LEAST = dict(d_star=1, d_instr=1, d_free=0, noise_star=0, noise_instr=0, noise_free=0, w_star=0, w_instr=0, w_wave=0, w_spectrum=0, w_hsic=0, width=2, conformer_width=4,
              conformer_depth=1, bins=16, n_freq=8, n_star=2, n_instr=2, steps=1, checkpoint_every=1, labels=10, seed=0)
 ONE_OF = dict(encoder_star=tuple(ENCODERS), encoder_instr=tuple(ENCODERS), geometry=('sphere', 'raw'), denominator=('infonce', 'supcon'), negatives=('all', 'anchor', 'positive'),
@@ -87,7 +87,8 @@ def check(c:CausalConfig) -> CausalConfig: # the same, if it is sound
         if getattr(c, k) not in known: raise InputError(f'{k} is {getattr(c, k)!r}; it must be one of {", ".join(known)}')
     for k in ('lr', 'tau_instr', 'tau_star'):
         v = np.atleast_1d(getattr(c, k))
-        if not (len(v) and ((v > 0) & (v < np.inf)).all()): raise InputError(f'{k} is {getattr(c, k)}; it must be above 0 and finite')
+        least = 1e-12 if k == 'lr' else .01 # the temperature is not let below it
+        if not (len(v) and ((v >= least) & (v < np.inf)).all()): raise InputError(f'{k} is {getattr(c, k)}; it must be at least {least:g} and finite')
     if c.lr > 1: raise InputError(f'lr is {c.lr}; it must be at most 1')
     if not 0 < c.held_star < 1: raise InputError(f'held_star is {c.held_star}; it must be above 0 and below 1: the table is made with held-out stars')
     if len(c.tau_star) > c.d_star: raise InputError(f'tau_star has {len(c.tau_star)} temperatures, but z_star only {c.d_star} dimensions to share among them')
@@ -96,26 +97,27 @@ def check(c:CausalConfig) -> CausalConfig: # the same, if it is sound
         raise InputError(f'bins is {c.bins} and conformer_width {c.conformer_width}; with a Conformer they must be multiples of 16 and 4')
     return c
 
-# %% ../../nbs/80_causal.ipynb #7aea8fb7
+# %% ../../nbs/80_causal.ipynb #9e5d1392
 def _axes(obs, rows):
-    "Span and sampling in days, and the scale that brings a standard deviation of 0.3."
-    b = batch(obs, np.sort(rows)[:: max(1, len(rows)//2000)])
+    "Span and sampling in days, and what brings the signals to a mean of 0 and a standard deviation of 0.3."
+    name = obs.name or 'observations'
+    b = batch(obs, np.sort(rng(0, 'axes').permutation(rows)[:2000])) # a random part: every tenth row may be all of one sector
     t = np.atleast_2d(b.t)
     step = float(np.median(np.diff(t, axis=1)))
     span = float((t[:, -1] - t[:, 0]).max() + step)
     seen = b.x[np.broadcast_to(b.mask[:, None], b.x.shape)]
-    if not step > 0: raise InputError(f'{obs.name}: the median step of t is {step}; times must rise along a curve')
+    if not step > 0: raise InputError(f'{name}: the median step of t is {step}; times must rise along a curve')
     sd = float(seen.std(dtype=np.float64))
-    if not 1e-15 < sd < 1e15: raise InputError(f'{obs.name}: x has a standard deviation of {sd:.3g}; leave extreme values out, or bring x to about 1 with another unit')
-    return span, step, sd/.3
+    if not 1e-15 < sd < 1e15: raise InputError(f'{name}: x has a standard deviation of {sd:.3g}; leave extreme values out, or bring x to about 1 with another unit')
+    return span, step, float(seen.mean(dtype=np.float64)), sd/.3
 
 def model_config(c:CausalConfig, obs:Observations, rows) -> FactoredConfig:
     "The settings of the model for these data."
-    span, step, scale = _axes(obs, rows)
+    span, step, centre, scale = _axes(obs, rows)
     e = EncoderConfig(channels=obs.x.shape[1], span=span, step=step, bins=c.bins, n_freq=c.n_freq, width=c.width, depth=c.conformer_depth)
     of = lambda kind, d: replace(e, kind=kind, d_out=d, width=c.conformer_width if kind == 'conformer' else c.width)
     return FactoredConfig(of(c.encoder_star, c.d_star), of(c.encoder_instr, c.d_instr), of('mlp', c.d_free) if c.d_free else None, c.geometry,
-        c.tau_star, c.tau_instr, c.learn_tau, scale, c.noise_star, c.noise_instr, c.noise_free, c.decoder, c.width, spectrum=c.w_spectrum > 0)
+        c.tau_star, c.tau_instr, c.learn_tau, centre, scale, c.noise_star, c.noise_instr, c.noise_free, c.decoder, c.width, spectrum=c.w_spectrum > 0)
 
 def _restored(d:dict) -> FactoredConfig:
     "The settings of the model from config.json."
@@ -188,7 +190,7 @@ def embed_with(model:Factored, obs:Observations, seed=0, progress=False, device=
     if len(bad): raise InputError(f'{obs.name}: the latents of {len(bad)} of {len(obs)} curves are infinite or NaN, the first in rows {bad[:5].tolist()}; look for extreme values there')
     return e
 
-# %% ../../nbs/80_causal.ipynb #86fd6f25
+# %% ../../nbs/80_causal.ipynb #a1cad355
 def fingerprint(obs:Observations) -> str:
     "A short hash of the data: shape, codes, times, and 256 curves with their masks from the first to the last. A resumed run must see the same."
     h = hashlib.blake2b(repr((obs.x.shape, obs.factors)).encode(), digest_size=8)
@@ -220,9 +222,7 @@ def _continue(run, job, progress):
     loop = job.loop
     loop.callbacks += [Metrics(run.log), Checkpointer(run/'checkpoint', job.config.checkpoint_every)] + ([Bar()] if progress else [])
     with _stoppable(loop): loop.fit()
-    if loop.step == job.config.steps:
-        finish(run, job, progress)
-        loop.accelerator.wait_for_everyone() # until the first process has written everything
+    if loop.step == job.config.steps: finish(run, job, progress) # the first process; the others are done
     return run
 
 class _stoppable:
@@ -234,14 +234,14 @@ class _stoppable:
     def __exit__(self, *_):
         for s, handler in self.old.items(): signal.signal(s, handler)
 
-# %% ../../nbs/80_causal.ipynb #3b9fe13d
+# %% ../../nbs/80_causal.ipynb #8acf0ca7
 def finish(run:Run, job:Job, progress:bool=True) -> Run:
     "Write `embeddings.parquet` and `summary.md`."
     if not job.loop.accelerator.is_main_process: return run
     e, m = job.embed(progress=progress), job.model_config.star
     e.save(run/'embeddings.parquet')
     d = min(job.config.d_star, len(job.rows) - 1, m.bins)
-    for view in ('waveform', 'power'): e.blocks[f'pca_{view}'] = pca(job.obs, job.rows, d, view, m.span, m.step, m.bins, job.model_config.scale)
+    for view in ('waveform', 'power'): e.blocks[f'pca_{view}'] = pca(job.obs, job.rows, d, view, m.span, m.step, m.bins, job.model_config.centre, job.model_config.scale)
     table, left = first_table(e, job.held, job.config.labels, seed=job.config.seed)
     try:
         with replacing(run/'table.json') as tmp: table.to_json(tmp, orient='records', indent=1)
@@ -260,7 +260,7 @@ def summary(run, job, table, left) -> str:
         *([f'Left out, for too few stars with different values: {", ".join(left)}.', ''] if left else []),
         f'Embeddings: {run.path}/embeddings.parquet. New data: dfm embed {run.path} --data NEW', ''])
 
-# %% ../../nbs/80_causal.ipynb #24dc7cde
+# %% ../../nbs/80_causal.ipynb #471f94fa
 def _check_recipe(run):
     if run.config['recipe'] != 'causal': raise InputError(f"{run.path} is a run of the recipe {run.config['recipe']!r}, not of causal")
 
@@ -280,14 +280,15 @@ def resume(path, # run folder
            obs:Observations | None=None, # the same data; None: opened again from where they came
            progress:bool=True # bars
           ) -> Run:
-    "Continue a run to the same weights that it would have had without the stop; a finished run is left as it is."
+    "Continue a run to the same weights that it would have had without the stop (bit for bit on the CPU); a finished run is left as it is."
     run = Run(path)
     if run.finished: return run
     settings, obs = _open(run, obs, progress)
     if fingerprint(obs) != run.config['data']['fingerprint']: raise InputError(f"the data of {run.path} have changed since it began ({run.config['data']['name']}); give the old data, or start a new run")
     job = Job(settings, obs)
     if (run/'checkpoint'/'state.safetensors').exists(): load_state(job.loop, run/'checkpoint')
-    run.rewind(job.loop.step)
+    if job.loop.accelerator.is_main_process: run.rewind(job.loop.step)
+    job.loop.accelerator.wait_for_everyone()
     return _continue(run, job, progress)
 
 def embed_new(path, # run folder
@@ -303,7 +304,7 @@ def embed_new(path, # run folder
     if obs.x.shape[1] != m.star.channels: raise InputError(f'{obs.name}: {obs.x.shape[1]} channels; the run was trained on {m.star.channels}')
     check_curves(obs)
     span = _axes(obs, np.arange(len(obs)))[0]
-    if span > 1.1*m.star.span: raise InputError(f'{obs.name}: curves of {span:.1f} days; the run was trained on {m.star.span:.1f}. Cut them into windows of that length')
+    if span > 1.1*m.star.span: raise InputError(f'{obs.name or "observations"}: curves of {span:.1f} days; the run was trained on {m.star.span:.1f}. ' + ('Cut them into windows of that length' if obs.t is not None else 'There is no t, so sample numbers were taken as days: give t'))
     model = Factored(m)
     load_weights(model, run/'checkpoint')
-    return embed_with(model, obs, c['settings']['seed'], progress, 'cuda' if torch.cuda.is_available() else 'cpu')
+    return embed_with(model, obs, c['settings']['seed'], progress, 'cuda' if torch.cuda.is_available() and c['settings'].get('device') != 'cpu' else 'cpu')

@@ -50,26 +50,27 @@ def load_weights(model, folder):
     path = Path(folder)/'model.safetensors'
     put_weights(model, load_tensors(path)[0], path)
 
-# %% ../../nbs/52_checkpoint.ipynb #48355f81
+# %% ../../nbs/52_checkpoint.ipynb #add2fc2f
 def save_state(loop:Loop, folder):
     "Everything that continues a loop, and the weights alone."
     folder, model = Path(folder), loop.bare.state_dict()
     bad = [k for k, v in model.items() if v.is_floating_point() and not v.isfinite().all()]
     if bad: raise InputError(f'{bad[0]} became infinite or NaN before step {loop.step}, and is not saved; look for extreme values in the data, or lower --set lr (now {loop.config.lr})')
     moments = {f'optimiser.{i}.{k}': v for i, s in loop.optimiser.state_dict()['state'].items() for k, v in s.items()}
-    save_tensors(folder/'state.safetensors', {f'model.{k}': v for k, v in model.items()} | moments, dict(step=loop.step, seen=loop.seen))
+    save_tensors(folder/'state.safetensors', {f'model.{k}': v for k, v in model.items()} | moments, dict(step=loop.step, processes=loop.accelerator.num_processes))
     save_tensors(folder/'model.safetensors', model, dict(step=loop.step))
 
 def load_state(loop:Loop, folder):
     "Continue from what `save_state` wrote."
     path = Path(folder)/'state.safetensors'
-    tensors, about = load_tensors(path, loop.device)
+    tensors, about = load_tensors(path) # on the CPU; the optimiser moves what belongs on the device
+    if (n := loop.accelerator.num_processes) != about['processes']: raise InputError(f"{path} was written by {about['processes']} processes, this is {n}: their batches differ. Resume with accelerate launch --num_processes {about['processes']}")
     put_weights(loop.bare, {k[6:]: v for k, v in tensors.items() if k.startswith('model.')}, path)
     state = {}
     for k, v in tensors.items():
         if k.startswith('optimiser.'): i, name = k.split('.')[1:]; state.setdefault(int(i), {})[name] = v
     loop.optimiser.load_state_dict(dict(loop.optimiser.state_dict(), state=state))
-    loop.step, loop.seen = about['step'], about['seen']
+    loop.step = about['step']
 
 class Checkpointer:
     "Saves every few steps, and when the loop ends or is stopped."

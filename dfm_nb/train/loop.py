@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['LoopConfig', 'learning_rate', 'Loop', 'Metrics', 'Bar']
 
-# %% ../../nbs/51_loop.ipynb #080a7a5b
-import math, time
+# %% ../../nbs/51_loop.ipynb #d6bb5def
+import math, os, time
 from dataclasses import dataclass
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 from ..core import InputError, Observations, batch, seed_for
@@ -32,7 +33,13 @@ def learning_rate(c:LoopConfig, step:int) -> float:
     "Linear warm-up, then half a cosine to zero."
     return c.lr*min(1, (step + 1)/max(c.warmup, 1))*(1 + math.cos(math.pi*step/max(c.steps, 1)))/2
 
-# %% ../../nbs/51_loop.ipynb #9d716204
+# %% ../../nbs/51_loop.ipynb #5fa72ac6
+def _accelerator(cpu, precision):
+    "An Accelerator with these choices, whatever an earlier one in this process had."
+    if 'WORLD_SIZE' not in os.environ: AcceleratorState._reset_state(reset_partial_state=True) # it is a singleton; several processes make one only
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True) # a term without weight leaves its decoder unused
+    return Accelerator(cpu=cpu, mixed_precision=precision, kwargs_handlers=[unused])
+
 class Loop:
     "Trains a model on observations; see `fit`."
     def __init__(self, model, # called as model(x, mask, t, **extra)
@@ -46,11 +53,11 @@ class Loop:
                 ):
         cpu = config.device == 'cpu' or not torch.cuda.is_available()
         precision = ('no' if cpu else 'bf16') if config.precision == 'auto' else config.precision
-        self.accelerator = Accelerator(cpu=cpu, mixed_precision=precision)
+        self.accelerator = _accelerator(cpu, precision)
         optimiser = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
         self.model, self.optimiser = self.accelerator.prepare(model, optimiser)
         self.terms, self.weights, self.obs, self.sampler, self.config, self.extra = terms, weights, obs, sampler, config, extra
-        self.step, self.stop, self.seen, self.callbacks = 0, False, 0, list(callbacks)
+        self.step, self.stop, self.callbacks = 0, False, list(callbacks)
 
     @property
     def bare(self): return self.accelerator.unwrap_model(self.model) # the model without its wrapper for several processes
@@ -79,7 +86,7 @@ class Loop:
         for group in self.optimiser.param_groups: group['lr'] = learning_rate(self.config, self.step)
         self.optimiser.step(); self.optimiser.zero_grad()
 
-# %% ../../nbs/51_loop.ipynb #89617991
+# %% ../../nbs/51_loop.ipynb #674143b7
 @patch
 def fit(self:Loop):
     "Train until `config.steps`, or until `stop` is set."
@@ -90,10 +97,17 @@ def fit(self:Loop):
         loss = self.loss()
         self.backward(loss)
         self.update()
-        self.step += 1; self.seen += len(self.rows)*self.accelerator.num_processes
+        self.step += 1
         self._call('after_step')
+        self._agree()
     self._call('after_fit')
     return self
+
+@patch
+def _agree(self:Loop):
+    "All processes stop after the same step, or one would wait for the others for ever."
+    a = self.accelerator
+    if a.num_processes > 1: self.stop = bool(a.reduce(torch.tensor(float(self.stop), device=a.device), 'sum') > 0)
 
 @patch
 def _call(self:Loop, event):
