@@ -6,11 +6,12 @@
 __all__ = ['RESERVED', 'InputError', 'seed_for', 'rng', 'change', 'Observations', 'Batch', 'batch', 'codes', 'flat_rows',
            'check_curves', 'split', 'owners', 'Embeddings', 'replacing', 'write_json', 'Run']
 
-# %% ../nbs/00_core.ipynb #13b265dc
+# %% ../nbs/00_core.ipynb #e968354d
 import hashlib, json, os, shutil
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 import numpy as np, pandas as pd
+from fastcore.basics import patch
 
 # %% ../nbs/00_core.ipynb #922b46bf
 class InputError(ValueError):
@@ -228,7 +229,7 @@ def write_json(path, value):
     "Write JSON, whole or not at all."
     with replacing(path) as tmp: tmp.write_text(json.dumps(value, indent=1) + '\n')
 
-# %% ../nbs/00_core.ipynb #fd242efd
+# %% ../nbs/00_core.ipynb #a2a37f10
 class Run:
     "The folder of one recipe that ran, or is running."
     def __init__(self, path):
@@ -259,19 +260,23 @@ class Run:
     @property
     def finished(self): return (self/'summary.md').exists()
 
-    def log(self, **values):
-        "Append a line to `metrics.jsonl`."
-        try:
-            with open(self/'metrics.jsonl', 'a') as f: f.write(json.dumps(values) + '\n')
-        except OSError as e: raise InputError(f'cannot write {self/"metrics.jsonl"}: {e.strerror or e}; free some space and resume') from e
+# %% ../nbs/00_core.ipynb #32905a0a
+@patch
+def log(self:Run, **values):
+    "Append a line to `metrics.jsonl`."
+    try:
+        with open(self/'metrics.jsonl', 'a') as f: f.write(json.dumps(values) + '\n')
+    except OSError as e: raise InputError(f'cannot write {self/"metrics.jsonl"}: {e.strerror or e}; free some space and resume') from e
 
-    def metrics(self) -> pd.DataFrame:
-        "All lines of `metrics.jsonl`; a last line that was cut off is left out."
-        lines = (self/'metrics.jsonl').read_text().splitlines() if (self/'metrics.jsonl').exists() else []
-        return pd.DataFrame([json.loads(l) for l in lines if l.endswith('}')])
+@patch
+def metrics(self:Run) -> pd.DataFrame:
+    "All lines of `metrics.jsonl`; a last line that was cut off is left out."
+    lines = (self/'metrics.jsonl').read_text().splitlines() if (self/'metrics.jsonl').exists() else []
+    return pd.DataFrame([json.loads(l) for l in lines if l.endswith('}')])
 
-    def rewind(self, step:int):
-        "Forget the metrics of later steps, which will be written again, and what a crash left half-written."
-        for p in self.path.rglob('.*.tmp'): p.unlink(missing_ok=True)
-        keep = [json.dumps(r) for r in self.metrics().to_dict('records') if r['step'] <= step]
-        with replacing(self/'metrics.jsonl') as tmp: tmp.write_text(''.join(l + '\n' for l in keep))
+@patch
+def rewind(self:Run, step:int):
+    "Forget the metrics of later steps, which will be written again, and what a crash left half-written."
+    for p in self.path.rglob('.*.tmp'): p.unlink(missing_ok=True)
+    keep = [json.dumps(r) for r in self.metrics().to_dict('records') if r['step'] <= step]
+    with replacing(self/'metrics.jsonl') as tmp: tmp.write_text(''.join(l + '\n' for l in keep))

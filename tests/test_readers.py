@@ -198,4 +198,4 @@ def test_the_simulated_files_are_made_from_data_make(tmp_path):
 
 def test_real_light_curves(data_dir):
     obs = tess.read_folder(data_dir / "tess" / "fits", progress=False)
-    assert (len(obs), obs.meta.star.nunique(), obs.meta.instrument.nunique(), len(obs.skipped)) == (270, 22, 13, 0)
+    assert (len(obs), obs.meta.star.nunique(), obs.meta.instrument.nunique(), len(obs.skipped)) == (282, 22, 13, 0)

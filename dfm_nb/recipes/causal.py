@@ -260,7 +260,7 @@ def summary(run, job, table, left) -> str:
         *([f'Left out, for too few stars with different values: {", ".join(left)}.', ''] if left else []),
         f'Embeddings: {run.path}/embeddings.parquet. New data: dfm embed {run.path} --data NEW', ''])
 
-# %% ../../nbs/80_causal.ipynb #471f94fa
+# %% ../../nbs/80_causal.ipynb #9efd959c
 def _check_recipe(run):
     if run.config['recipe'] != 'causal': raise InputError(f"{run.path} is a run of the recipe {run.config['recipe']!r}, not of causal")
 
@@ -276,6 +276,7 @@ def _open(run, obs, progress):
         obs = open_data(source, tuple(factors), tuple(options), progress)
     return settings, obs
 
+# %% ../../nbs/80_causal.ipynb #d60808f5
 def resume(path, # run folder
            obs:Observations | None=None, # the same data; None: opened again from where they came
            progress:bool=True # bars
@@ -291,6 +292,7 @@ def resume(path, # run folder
     job.loop.accelerator.wait_for_everyone()
     return _continue(run, job, progress)
 
+# %% ../../nbs/80_causal.ipynb #c20fa882
 def embed_new(path, # run folder
               obs:Observations, # any observations with as many channels
               progress:bool=True # bar

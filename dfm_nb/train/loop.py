@@ -33,13 +33,14 @@ def learning_rate(c:LoopConfig, step:int) -> float:
     "Linear warm-up, then half a cosine to zero."
     return c.lr*min(1, (step + 1)/max(c.warmup, 1))*(1 + math.cos(math.pi*step/max(c.steps, 1)))/2
 
-# %% ../../nbs/51_loop.ipynb #5fa72ac6
+# %% ../../nbs/51_loop.ipynb #441b283b
 def _accelerator(cpu, precision):
     "An Accelerator with these choices, whatever an earlier one in this process had."
     if 'WORLD_SIZE' not in os.environ: AcceleratorState._reset_state(reset_partial_state=True) # it is a singleton; several processes make one only
     unused = DistributedDataParallelKwargs(find_unused_parameters=True) # a term without weight leaves its decoder unused
     return Accelerator(cpu=cpu, mixed_precision=precision, kwargs_handlers=[unused])
 
+# %% ../../nbs/51_loop.ipynb #52018759
 class Loop:
     "Trains a model on observations; see `fit`."
     def __init__(self, model, # called as model(x, mask, t, **extra)
@@ -86,7 +87,7 @@ class Loop:
         for group in self.optimiser.param_groups: group['lr'] = learning_rate(self.config, self.step)
         self.optimiser.step(); self.optimiser.zero_grad()
 
-# %% ../../nbs/51_loop.ipynb #674143b7
+# %% ../../nbs/51_loop.ipynb #e9ddd13a
 @patch
 def fit(self:Loop):
     "Train until `config.steps`, or until `stop` is set."
@@ -114,7 +115,7 @@ def _call(self:Loop, event):
     for c in self.callbacks:
         if hasattr(c, event): getattr(c, event)(self)
 
-# %% ../../nbs/51_loop.ipynb #28e855dc
+# %% ../../nbs/51_loop.ipynb #d12aa20d
 class Metrics:
     "Means of the terms to a function, as `Run.log`."
     def __init__(self, write): self.write = write
