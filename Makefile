@@ -26,9 +26,9 @@ install: .venv/.installed ## make .venv with the package and everything needed t
 	@touch $@
 
 run: install ## train and audit the quick causal model and show its summary (RUN=folder)
-	@if [ -n "$$(ls -A "$(RUN)" 2>/dev/null)" ]; then $(BIN)/dfm resume "$(RUN)"; \
+	@if [ -f "$(RUN)/summary.md" ]; then $(BIN)/dfm resume "$(RUN)" && cat "$(RUN)/summary.md"; \
+	 elif [ -n "$$(ls -A "$(RUN)" 2>/dev/null)" ]; then $(BIN)/dfm resume "$(RUN)"; \
 	 else $(BIN)/dfm run causal --data sim:quick --out "$(RUN)"; fi
-	@echo; cat "$(RUN)/summary.md"
 
 test: install ## everything that must hold (FLAGS="slow gpu" runs those cells too)
 	@FLAGS="$(FLAGS)" sh scripts/test.sh
