@@ -257,7 +257,7 @@ def summary(run, job, table, left) -> str:
         f'{len(obs):,} curves of {obs.x.shape[2]} samples; {counts}; {held:,} {obs.factors[0]}s held out, and only they are asked below.',
         f'{c.steps:,} steps of up to {c.n_star} x {c.n_instr} curves, seed {c.seed}, {run.metrics().obs_per_s.median():,.0f} curves/s.', '',
         markdown(wide(table)) if len(table) else 'Nothing could be asked: too few held-out observations.', '',
-        *([f'Left out, for too few stars with different values: {", ".join(left)}.', ''] if left else []),
+        *([f'Left out, for too few {obs.factors[0]}s with different values: {", ".join(left)}.', ''] if left else []),
         f'Embeddings: {run.path}/embeddings.parquet. New data: dfm embed {run.path} --data NEW', ''])
 
 # %% ../../nbs/80_causal.ipynb #9efd959c
