@@ -6,9 +6,10 @@
 __all__ = ['ALPHAS', 'NUMBERS', 'CLASSES', 'is_class', 'probe', 'score', 'few_shot', 'knows']
 
 # %% ../../nbs/61_probes.ipynb #d88d86c4
+import warnings
 import numpy as np, pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestClassifier, RandomForestRegressor
-from sklearn.linear_model import LogisticRegression, RidgeCV, RidgeClassifierCV
+from sklearn.linear_model import RidgeCV, RidgeClassifierCV
 from sklearn.metrics import balanced_accuracy_score, r2_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -32,7 +33,9 @@ def probe(name:str, # 'ridge', 'forest' or 'boosted'
           z_new # (m, d) latents to predict for
          ) -> np.ndarray: # (m,) predictions
     "A fresh probe, fitted and asked."
-    return (CLASSES if is_class(y) else NUMBERS)[name]().fit(z, y).predict(z_new)
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', 'Some inputs do not have OOB scores') # they are for `_choose`
+        return (CLASSES if is_class(y) else NUMBERS)[name]().fit(z, y).predict(z_new)
 
 def score(y, guess) -> float:
     "R2 for numbers, balanced accuracy for classes."
@@ -51,7 +54,9 @@ def _choose(z, y):
     "The name of the probe that predicts these few labels best, without any others."
     kinds = CLASSES if is_class(y) else NUMBERS
     ridge = kinds['ridge']().fit(z, y)[-1] # leave-one-out: minus the mean square error, or the accuracy
-    forest = kinds['forest']().fit(z, y)
+    with warnings.catch_warnings(): # a star of a rare class may be in every bag, and has no out-of-bag vote then
+        warnings.filterwarnings('ignore', 'Some inputs do not have OOB scores')
+        forest = kinds['forest']().fit(z, y)
     own = ridge.best_score_ if is_class(y) else 1 + ridge.best_score_/np.var(y)
     return 'ridge' if own >= forest.oob_score_ else 'forest'
 
