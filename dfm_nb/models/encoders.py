@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['ENCODERS', 'EncoderConfig', 'MLPEncoder', 'ConformerBlock', 'ConformerEncoder', 'PhaseBlindEncoder', 'make_encoder']
 
-# %% ../../nbs/31_encoders.ipynb #f8ce11e5
+# %% ../../nbs/31_encoders.ipynb #64374642
 from dataclasses import dataclass
 import torch, torch.nn as nn, torch.nn.functional as F
-from .layers import log_frequencies, mlp, quantiles, rebin, spectrum, times
+from .layers import log_frequencies, shape, mlp, quantiles, rebin, spectrum, times
 
 # %% ../../nbs/31_encoders.ipynb #add7c963
 @dataclass(frozen=True)
@@ -82,9 +82,9 @@ class ConformerEncoder(nn.Module):
         w = seen.to(h.dtype)[:, :, None]
         return self.head((h*w).sum(1)/w.sum(1))
 
-# %% ../../nbs/31_encoders.ipynb #7c6598dc
+# %% ../../nbs/31_encoders.ipynb #3a0a325b
 class PhaseBlindEncoder(nn.Module):
-    "Power spectra and quantiles of the curve and of a copy cleaned of the instrument."
+    "Power spectra, quantiles and folded profile of the curve and of a copy cleaned of the instrument."
     def __init__(self, c:EncoderConfig, trend:int=20): # width of the bottleneck of the guess
         super().__init__(); self.c = c
         self.register_buffer('f', log_frequencies(c.n_freq, c.span, c.step))
@@ -95,7 +95,8 @@ class PhaseBlindEncoder(nn.Module):
         self.conv = nn.Sequential(*conv(2*c.channels, 32, 9), *conv(32, 48, 7), *conv(48, 64, 5), nn.Flatten(),
                                   nn.Linear(64*-(-c.n_freq//8), c.width))
         self.levels = nn.Linear(2*32*c.channels, c.width//2)
-        self.head = nn.Sequential(nn.GELU(), mlp(c.width + c.width//2, c.width, c.d_out))
+        self.cycle = mlp((c.channels + 1)*96 + 3 + c.channels, c.width, c.width//2)
+        self.head = nn.Sequential(nn.GELU(), mlp(c.width + 2*(c.width//2), c.width, c.d_out))
 
     def clean(self, x, mask, t): # -> (M, C, L) without the guessed offset and gain
         y, m = rebin(x, mask, t, self.c.bins, self.c.span)
@@ -105,9 +106,14 @@ class PhaseBlindEncoder(nn.Module):
         return (x - offset)*gain.clamp(-3, 3).exp()[:, :, None]
 
     def forward(self, x, mask, t): # (M, C, L), (M, L), (L,) or (M, L) -> (M, d_out)
-        both = torch.cat([x, self.clean(x, mask, t)], 1) # (M, 2C, L)
+        y = self.clean(x, mask, t)
+        both = torch.cat([x, y], 1) # (M, 2C, L)
         power, levels = spectrum(both, mask, t, self.f), 3*quantiles(both, mask)
-        return self.head(torch.cat([self.conv(power), self.levels(levels.flatten(1))], 1))
+        return self.head(torch.cat([self.conv(power), self.levels(levels.flatten(1)), self.folded(y, mask, t)], 1))
+
+    def folded(self, y, mask, t): # (M, C, L) -> (M, width/2)
+        profile, seen, log_f, top, log_sd = shape(y, mask, t, self.c.span, self.c.step)
+        return self.cycle(torch.cat([profile.flatten(1), seen.float(), log_f, log_f**2, top/3, log_sd], 1))
 
 ENCODERS = dict(mlp=MLPEncoder, conformer=ConformerEncoder, phaseblind=PhaseBlindEncoder)
 

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['FactoredConfig', 'Decoder', 'Latents', 'Factored']
 
-# %% ../../nbs/32_factored.ipynb #c866c32b
+# %% ../../nbs/32_factored.ipynb #3825435a
 from dataclasses import dataclass
 import torch, torch.nn as nn
 from fastcore.basics import patch
-from .layers import channel, log_frequencies, mlp, rebin, spectrum, sphere
+from .layers import channel, detrend, log_frequencies, mlp, quantiles, rebin, shape, spectrum, sphere
 from .encoders import EncoderConfig, make_encoder
 
-# %% ../../nbs/32_factored.ipynb #67c5e5a0
+# %% ../../nbs/32_factored.ipynb #a15eb6fc
 @dataclass(frozen=True)
 class FactoredConfig:
     "Settings of the factored model."
@@ -31,6 +31,7 @@ class FactoredConfig:
     decoder: str = 'hadamard' # or 'concat'
     width: int = 256 # hidden units of the decoders
     spectrum: bool = True # a second decoder, of the power spectrum
+    shape: bool = True # a third, of the folded profile, its frequency and the quantiles
 
 # %% ../../nbs/32_factored.ipynb #386fb4a5
 class Decoder(nn.Module):
@@ -45,7 +46,7 @@ class Decoder(nn.Module):
     def forward(self, z_s, z_i): # (M, d_s), (M, d_i) -> (M, n_out)
         return self.out(self.g_s(z_s)*self.g_i(z_i) if self.kind == 'hadamard' else torch.cat([z_s, z_i], 1))
 
-# %% ../../nbs/32_factored.ipynb #add5bfae
+# %% ../../nbs/32_factored.ipynb #279ba337
 @dataclass
 class Latents:
     "The blocks of M observations."
@@ -64,9 +65,15 @@ class Factored(nn.Module):
         self.e_free = make_encoder(c.free) if c.free else None
         if c.geometry == 'raw': self.h_star, self.h_instr = (mlp(e.d_out, c.width, e.d_out) for e in (c.star, c.instr))
         self.wave = Decoder(c.decoder, c.star.d_out + (c.free.d_out if c.free else 0), c.instr.d_out, c.width, c.star.channels*c.star.bins)
-        self.register_buffer('f', log_frequencies(c.star.n_freq, c.star.span, c.star.step))
+        self.shape = Decoder(c.decoder, c.star.d_out, c.instr.d_out, c.width, sum(self.sizes(c))) if c.shape else None
+        self.register_buffer('f', self.frequencies(c))
         self.spectrum = Decoder(c.decoder, c.star.d_out, c.instr.d_out, c.width, c.star.channels*c.star.n_freq) if c.spectrum else None
         self.log_tau = nn.Parameter(torch.tensor([*c.tau_star, c.tau_instr]).log(), requires_grad=c.learn_tau)
+
+    @staticmethod
+    def sizes(c): return [32*c.star.channels, 64*c.star.channels, 1, 32*c.star.channels] # of the parts of the shape: one cycle, two, log frequency, quantiles
+    @staticmethod
+    def frequencies(c): return log_frequencies(c.star.n_freq, c.star.span, c.star.step) # (n_freq,) of the decoded spectrum
 
     def encode(self, x, mask, t, noise=True) -> Latents: # noise: of all channels, or a dict of 'star', 'instr', 'free'
         x = (x - self.c.centre)/self.c.scale
@@ -78,27 +85,32 @@ class Factored(nn.Module):
             if z[k] is not None: z[k] = channel(sphere(z[k].float(), n), sigma if on[k] else 0)
         return Latents(**z, p_star=z['star'], p_instr=z['instr'])
 
-# %% ../../nbs/32_factored.ipynb #2d92ae68
+# %% ../../nbs/32_factored.ipynb #91ed11fd
 @patch
-def decode(self:Factored, s, i, free): # (M, d_star), (M, d_instr), (M, d_free) or None
-    "Waveform (M, C bins) and log spectrum (M, C n_freq), or None."
-    wave = self.wave(torch.cat([s, free], 1) if free is not None else s, i)
-    return wave, self.spectrum(s, i) if self.spectrum else None
+def decode(self:Factored, s, i, free) -> dict: # (M, d_star), (M, d_instr), (M, d_free) or None
+    "Waveform (M, C, bins), and where the model has them log spectrum (M, C, n_freq) and shape (M, K)."
+    C = self.c.star.channels
+    out = dict(wave=self.wave(torch.cat([s, free], 1) if free is not None else s, i).unflatten(1, (C, -1)))
+    if self.spectrum: out['spectrum'] = self.spectrum(s, i).unflatten(1, (C, -1))
+    return out | (dict(shape=self.shape(s, i)) if self.shape else {})
 
 @patch
 @torch.no_grad()
-def targets(self:Factored, x, mask, t):
-    "What the decoder should answer: binned waveform, its mask, and the log spectrum, or None."
-    x = (x - self.c.centre)/self.c.scale
-    y, m = rebin(x, mask, t, self.c.star.bins, self.c.star.span)
-    return y, m, spectrum(x, mask, t, self.f) if self.spectrum else None
+def targets(self:Factored, x, mask, t) -> dict: # y (M, C, bins) and its mask; p (M, C, n_freq); q (M, K) and where it was seen
+    "What the decoders should answer."
+    x, c = (x - self.c.centre)/self.c.scale, self.c.star
+    y, m = rebin(x, mask, t, c.bins, c.span)
+    out = dict(y=y, mask=m) | (dict(p=spectrum(x, mask, t, self.f)) if self.spectrum else {})
+    if not self.shape: return out
+    flat = detrend(x, mask, t)
+    profile, seen, log_f, _, _ = shape(flat, mask, t, c.span, c.step) # (M, C, 96)
+    one, two, levels = profile[:, :, :32].flatten(1), profile[:, :, 32:].flatten(1), torch.asinh(10*quantiles(flat, mask)).flatten(1)
+    rest = torch.ones_like(torch.cat([log_f, levels], 1), dtype=torch.bool)
+    return out | dict(q=torch.cat([one, two, 3*log_f, levels], 1), seen=torch.cat([seen[:, :32].repeat(1, c.channels), seen[:, 32:].repeat(1, c.channels), rest], 1))
 
 @patch
-def forward(self:Factored, x, mask, t, of_star=None, of_instr=None): # (M, C, L), (M, L), (L,) or (M, L), (M,) positions; None: own latents
-    "Latents, decoded waveform and spectrum, and their targets: one call, so that several processes can share the model."
-    z = self.encode(x, mask, t)
-    y, m, p = self.targets(x, mask, t)
-    own = torch.arange(len(x), device=x.device)
-    wave, spectrum = self.decode(z.star[own if of_star is None else of_star], z.instr[own if of_instr is None else of_instr], z.free)
-    out = dict(latents=z, wave=wave.view_as(y), y=y, mask=m, tau=self.log_tau.exp().clamp(min=.01))
-    return out | (dict(spectrum=spectrum.view_as(p), p=p) if self.spectrum else {})
+def forward(self:Factored, x, mask, t, of_star=None, of_instr=None) -> dict: # (M, C, L), (M, L), (L,) or (M, L), (M,) positions; None: own latents
+    "Latents, what was decoded, and its targets: one call, so that several processes can share the model."
+    z, own = self.encode(x, mask, t), torch.arange(len(x), device=x.device)
+    decoded = self.decode(z.star[own if of_star is None else of_star], z.instr[own if of_instr is None else of_instr], z.free)
+    return dict(latents=z, tau=self.log_tau.exp().clamp(min=.01), **self.targets(x, mask, t), **decoded)

@@ -12,14 +12,15 @@ from ..core import InputError, Observations, rng
 from .stars import draw_stars, true_flux
 from .instruments import draw_instruments, gaps, noise, observe, response
 
-# %% ../../nbs/12_survey.ipynb #6df20177
+# %% ../../nbs/12_survey.ipynb #3f6aaed5
 SECTOR = 27.4 # days
 
 @dataclass(frozen=True)
 class SurveyConfig:
     "Everything that fixes a simulated survey."
     n_stars: int = 4000
-    n_sectors: int = 8
+    n_sectors: int = 10
+    rare: int = 0 # how many of the stars are of rare kinds, planted for anomaly searches
     cameras: int = 1 # instruments within a sector: cameras x ccds
     ccds: int = 1
     samples: int = 256 # per curve, over one sector
@@ -31,9 +32,9 @@ class SurveyConfig:
     stress: str = 'none' # see sim.instruments.STRESS
     seed: int = 0
 
-SIZES = dict(tiny=SurveyConfig(n_stars=120, n_sectors=4, samples=128),
-             quick=SurveyConfig(),
-             full=SurveyConfig(n_stars=5000, samples=512)) # 40,000 curves, as in the paper
+SIZES = dict(tiny=SurveyConfig(n_stars=120, rare=4, n_sectors=4, samples=128),
+             quick=SurveyConfig(rare=20),
+             full=SurveyConfig(rare=20, samples=512)) # 40,000 curves, as in the paper
 
 # %% ../../nbs/12_survey.ipynb #03584fc6
 def _check(c:SurveyConfig):
@@ -52,7 +53,7 @@ def _who_sees_whom(c:SurveyConfig):
     star, sector = np.nonzero(rank < count[:, None])
     return star, sector*per + g.integers(per, size=len(star)) # a star falls on one CCD per sector
 
-# %% ../../nbs/12_survey.ipynb #b8e270c7
+# %% ../../nbs/12_survey.ipynb #a87177e2
 @dataclass
 class Truth:
     "What a simulated survey was made of."
@@ -67,7 +68,7 @@ def simulate(config:SurveyConfig=SIZES['quick'], # what to simulate
             ): # `Observations`, or (`Observations`, `Truth`)
     "A survey of variable stars: F_obs = clip(S F + O + noise, -1, 1) (arXiv 2507.05333)."
     c = config; _check(c)
-    stars, instruments = draw_stars(c.n_stars, c.seed), draw_instruments(c.n_sectors, c.cameras, c.ccds, c.seed)
+    stars, instruments = draw_stars(c.n_stars, c.seed, rare=c.rare), draw_instruments(c.n_sectors, c.cameras, c.ccds, c.seed)
     t = np.arange(c.samples)*SECTOR/c.samples
     S, O = (a.astype(np.float32) for a in response(instruments, t, c.seed))
     i, k = _who_sees_whom(c)

@@ -115,7 +115,7 @@ def _call(self:Loop, event):
     for c in self.callbacks:
         if hasattr(c, event): getattr(c, event)(self)
 
-# %% ../../nbs/51_loop.ipynb #d12aa20d
+# %% ../../nbs/51_loop.ipynb #47c1344a
 class Metrics:
     "Means of the terms to a function, as `Run.log`."
     def __init__(self, write): self.write = write
@@ -134,8 +134,8 @@ class Metrics:
 
 class Bar:
     "A progress bar with the terms; silent in other processes than the first."
-    def __init__(self, every:int=10): self.every = every
-    def before_fit(self, loop): self.bar = tqdm(total=loop.config.steps, initial=loop.step, desc='train', unit='step', disable=not loop.accelerator.is_main_process, mininterval=.5)
+    def __init__(self, every:int=10, name:str='train'): self.every, self.name = every, name
+    def before_fit(self, loop): self.bar = tqdm(total=loop.config.steps, initial=loop.step, desc=self.name, unit='step', disable=not loop.accelerator.is_main_process, mininterval=.5)
     def after_step(self, loop):
         self.bar.update()
         if loop.step % self.every == 0: self.bar.set_postfix({k: f'{float(v):.3f}' for k, v in loop.named.items()}, refresh=False)
