@@ -39,17 +39,18 @@ def dfm(tmp_path):
 
 FORK = """
 import json, os, sys, traceback
-import dfm_nb.recipes.causal, torch._dynamo
+import dfm_nb.recipes.causal, plotly.graph_objects as go, torch._dynamo
 from dfm_nb.cli import main
+go.Figure([go.Scatter(), go.Scattergl()]).to_json()
 
 def crash(folder, when, signal):
-    changes = []
+    changes, when = [], [when, 1] if isinstance(when, str) else when
     def hook(event, args):
         if event == 'open' and not {'w', 'a'} & {*str(args[1])} or event not in ('open', 'os.rename', 'os.mkdir'): return
-        path = str(args[1 if event == 'os.rename' else 0])
-        if not os.path.abspath(path).startswith(folder) or event == 'os.mkdir' and os.path.exists(path): return
-        changes.append(path)
-        if when in (len(changes), os.path.basename(path)): os.kill(os.getpid(), signal)
+        path = os.path.abspath(str(args[1 if event == 'os.rename' else 0]))
+        if not path.startswith(folder) or event == 'os.mkdir' and os.path.exists(path): return
+        changes.append(os.path.relpath(path, folder))
+        if when in (len(changes), [changes[-1], changes.count(changes[-1])]): os.kill(os.getpid(), signal)
     sys.addaudithook(hook)
 
 for line in sys.stdin:
@@ -73,7 +74,8 @@ def fork(tmp_path_factory):
     """As `dfm`, but seconds of imports are paid once: each command runs in a child of a process that has them behind it.
 
     `during(pid)` is called while the command runs. `crash=(folder, when, signal)`: the command sends itself a signal just before
-    it changes something in the folder, for the `when`-th time if that is a number, else the file of that name.
+    it changes something in the folder: for the `when`-th time if that is a number, else the file of that name, or, with (name, n),
+    that file for the n-th time.
     """
     said, text = tmp_path_factory.mktemp("said"), dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     out, err = said / "out", said / "err"

@@ -22,7 +22,7 @@ from readme import IMAGES, INDEX, readme, relinked
 ROOT = Path(__file__).resolve().parents[1]
 NBS, LIB = ROOT / "nbs", ROOT / "dfm_nb"
 
-READERS, MODELS, LOSSES, AUDITS = range(20, 30), range(30, 40), range(40, 50), range(61, 67)
+READERS, MODELS, LOSSES, AUDITS = range(20, 30), range(30, 40), range(40, 50), range(61, 68)
 PANELS = 73
 
 

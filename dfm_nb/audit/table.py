@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['AuditConfig', 'Subject', 'without_self', 'audit', 'new_instrument']
 
-# %% ../../nbs/69_table.ipynb #c8d0096f
+# %% ../../nbs/69_table.ipynb #8ec0a657
 import os
 from dataclasses import asdict, dataclass, field, replace
 import numpy as np, pandas as pd
@@ -14,10 +14,10 @@ from joblib import Parallel, delayed, parallel_config
 from tqdm.auto import tqdm
 from ..core import Embeddings, InputError, codes, owners, rng
 from .schema import row, table
-from .probes import is_class, interval, knows, resampled, score
+from .probes import FEW, is_class, interval, knows, resampled, score
 from .disentangle import collapse, disentanglement, rank_correlation
 from .retrieval import retrieval
-from .anomaly import isolation, neighbour_distance, pool as pooled_units, recovered
+from .anomaly import isolation, local_outlier, neighbour_distance, pool as pooled_units, recovered
 from .dependence import dependence
 from .fewshot import few_shot, label_efficiency, sizes_for
 
@@ -46,7 +46,7 @@ class Subject:
     @property
     def others(self): return [b for b in self.e.blocks if b not in (self.star, self.instr)] # baselines
 
-# %% ../../nbs/69_table.ipynb #ed414929
+# %% ../../nbs/69_table.ipynb #db867ab9
 class _Audit:
     "Codes, halves and usable parameters of a subject."
     def __init__(self, s:Subject, c:AuditConfig):
@@ -63,6 +63,7 @@ class _Audit:
         self.meta, self.asked = self._usable(), []
         for p, owner in owners(Embeddings({}, self.meta, e.factors)).items():
             if owner != self.f_star: continue
+            if s.e.meta[p].nunique(dropna=False) < 2: continue # a constant column describes nothing
             why = self._why_not(self.meta[p])
             if why: self.left.append(dict(what=p, why=why))
             else: self.asked.append(p)
@@ -86,11 +87,11 @@ class _Audit:
 
 def _metric(y): return 'balanced accuracy' if is_class(y) else 'R2'
 
-# %% ../../nbs/69_table.ipynb #d75be04d
+# %% ../../nbs/69_table.ipynb #4b6a1fec
 def _chance(y): return 1/len(pd.unique(y[pd.notna(y)])) if is_class(y) else 0. # balanced accuracy goes over the classes that are tested
 
-def _few(question, z, y, star, pool, test, block, target, c, sizes=None):
-    t = few_shot(z, y, star, pool, test, sizes, c.draws, seed=c.seed)
+def _few(question, z, y, star, pool, test, block, target, c, sizes=None, probes=FEW):
+    t = few_shot(z, y, star, pool, test, sizes, c.draws, probes, c.seed)
     return [row(question, block, target, _metric(y), score=r.score, low=r.low, high=r.high, null=_chance(y[test]), labels=r.labels, tested=r.tested,
                  detail=f'sd over draws {r.sd:.3f}; {r.probes}') for r in t.itertuples()]
 
@@ -131,10 +132,10 @@ def _oracle(guess, y, unit, test, target, c):
 def _found(z, unit, planted, block):
     names, mean = pooled_units(z, unit)[:2]
     marked = pd.Series(planted).groupby(unit).any().reindex(names).to_numpy(bool)
-    kinds = {'isolation forest': isolation(mean), 'neighbour distance': neighbour_distance(mean)}
+    kinds = {'isolation forest': isolation, 'neighbour distance': neighbour_distance, 'local outlier': lambda m: local_outlier(m, min(12, len(m) - 1))}
     out = []
-    for k, s in kinds.items():
-        r = recovered(s, marked)
+    for k, f in kinds.items():
+        r = recovered(f(mean), marked)
         out.append(row('anomaly', block, 'planted', f'share in the top 1 %, {k}', score=r['found'], null=.01, tested=len(names), detail=f"{r['planted']} planted, AUROC {r['auroc']:.3f}"))
     return out
 
@@ -150,7 +151,7 @@ def without_self(z, # (n, d)
     mean = (total(g)[g] - total(pair)[pair])/np.maximum(n, 1)[:, None]
     return np.where(n[:, None] > 0, mean, z).astype(np.float32)
 
-# %% ../../nbs/69_table.ipynb #a81ae245
+# %% ../../nbs/69_table.ipynb #e9850864
 @patch
 def few_tasks(self:_Audit):
     a, s, c = self, self.s, self.c
@@ -162,6 +163,7 @@ def few_tasks(self:_Audit):
         yield _few, 'few-shot, pooled', mean_star(both), y, a.star, a.pool, a.test, s.star, p, c, [c.labels]
         if len(a.away):
             for b in blocks: yield _few, 'few-shot, unseen instrument', a.z(b), y, a.star, a.pool, a.away, b, p, c, [c.labels]
+        if 'features' in blocks: yield _few, 'few-shot, forest', a.z('features'), y, a.star, a.pool, a.test, 'features', p, c, [c.labels, 10*c.labels], ('forest',)
         if s.oracle is not None and p in s.oracle: yield _oracle, s.oracle[p].to_numpy(), y, a.star, a.test, p, c
 
 def _means(z, unit, rows, n): # every row of a unit gets the unit's mean over `rows`
@@ -226,7 +228,7 @@ def other_tasks(self:_Audit):
     if planted is not None and planted.any():
         for b in (s.star, *s.others): yield _found, a.z(b), a.star, planted.to_numpy(bool), b
 
-# %% ../../nbs/69_table.ipynb #281b9692
+# %% ../../nbs/69_table.ipynb #dd49c979
 def _efficiencies(rows, star, floor, labels):
     few = rows[rows.question == 'few-shot']
     for p, part in few.groupby('target', sort=False):
@@ -238,6 +240,14 @@ def _efficiencies(rows, star, floor, labels):
             yield row('label efficiency', b, p, 'labels needed / labels of ' + star, score=r['ratio'], null=1., labels=own.labels.iloc[(own.labels - labels).abs().argmin()],
                        detail=f"{r['bound']}{r['ratio']:.3g}; {r['bound']}{r['needed']:.0f} labels for {r['target']:.3f}")
 
+def _ask(tasks, c, n, progress=False) -> pd.DataFrame:
+    "Rows of all tasks, shared among processes where that pays."
+    workers = c.workers or (len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count())
+    workers = 1 if n < 3000 else max(1, min(workers, len(tasks))) # starting processes takes longer than a small audit
+    with parallel_config('loky', inner_max_num_threads=1) if workers > 1 else parallel_config('sequential'):
+        done = Parallel(workers, return_as='generator', batch_size=1, pre_dispatch='2*n_jobs')(delayed(f)(*args) for f, *args in tasks)
+        return table(r for part in tqdm(done, 'audit', len(tasks), disable=not progress) for r in part)
+
 def audit(s:Subject, # what to ask
           c:AuditConfig=AuditConfig(),
           progress:bool=False # show a bar
@@ -245,14 +255,9 @@ def audit(s:Subject, # what to ask
     "Every question that can be asked of a subject."
     a = _Audit(s, c)
     tasks = [*a.few_tasks(), *a.leak_tasks(), *a.factor_tasks(), *a.other_tasks()]
-    workers = c.workers or (len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count())
-    workers = 1 if len(s.e) < 3000 else min(workers, len(tasks) or 1) # starting processes takes longer than a small audit
-    with parallel_config('loky', inner_max_num_threads=1) if workers > 1 else parallel_config('sequential'):
-        done = Parallel(workers, return_as='generator', batch_size=1, pre_dispatch='2*n_jobs')(delayed(f)(*args) for f, *args in tasks)
-        parts = list(tqdm(done, 'audit', len(tasks), disable=not progress))
-    rows = table(r for part in parts for r in part)
+    rows = _ask(tasks, c, len(s.e), progress)
     ceiling = rows[rows.question == 'oracle'].set_index('target').score
-    mine = rows.question.str.startswith(('few-shot', 'leak')) & (rows.question != 'label efficiency')
+    mine = rows.question.str.startswith(('few-shot', 'leak'))
     rows['ceiling'] = rows.target.where(mine).map(ceiling).astype(float)
     more = list(_efficiencies(rows, s.star, c.floor, c.labels))
     if more: rows = pd.concat([rows, table(more)], ignore_index=True)
@@ -260,7 +265,7 @@ def audit(s:Subject, # what to ask
     if s.oracle is None: a.left.append(dict(what='oracle', why='no predictions of a model that saw all labels'))
     return rows, a.left
 
-# %% ../../nbs/69_table.ipynb #8a76279e
+# %% ../../nbs/69_table.ipynb #b08805b1
 def _nearest_mean(z, names, new):
     values, at = np.unique(names, return_inverse=True)
     means = np.stack([np.bincount(at, k)/np.bincount(at) for k in np.asarray(z, float).T], 1) # (K, d)
@@ -270,18 +275,21 @@ def new_instrument(s:Subject, test, # rows of the new instrument, of stars that 
                    versions, # tuples: number k of curves that were adapted to, adapted parts (''), blocks of the test rows {name: (m, d)}, {metric: number}
                    c:AuditConfig=AuditConfig()) -> pd.DataFrame: # COLUMNS
     "What the star block loses through a new instrument, and what adapting wins."
-    a, rows, test = _Audit(s, c), [], np.asarray(test)
+    a, tasks, rows, test = _Audit(s, c), [], [], np.asarray(test)
     inside = np.isin(test, a.away) # of stars of the half that is tested
     if inside.sum() < c.least[1] or inside.all(): return table([])
+    common = [p for p in a.asked if pd.notna(a.meta[p].iloc[test]).mean() > .5] # the others have too few tested stars for small differences
     for k, parts, blocks, more in versions:
-        z = a.z(s.star).copy(); z[test] = blocks[s.star]
-        for p in a.asked:
-            r = _few('new instrument', z, a.y(p), a.star, a.pool, test[inside], s.star, p, c, [c.labels])[0]
-            rows.append(dict(r, labels=k, detail=f"adapted: {parts or 'nothing'}"))
+        z, says = a.z(s.star).copy(), dict(labels=k, detail=f"adapted: {parts or 'nothing'}")
+        z[test] = blocks[s.star]
+        for p in common: tasks.append((_few_new, z, a.y(p), a.star, a.pool, test[inside], s.star, p, c, says))
         if s.instr:
             z_i = a.z(s.instr).copy(); z_i[test] = blocks[s.instr]
             learn = np.concatenate([a.half, test[~inside]]) # of stars that are not tested
             told = _nearest_mean(z_i[learn], a.names[learn], z_i[test[inside]]) == a.names[test[inside]]
-            rows.append(row('new instrument', s.instr, a.f_instr, 'told from the others by nearest mean', score=told.mean(), null=1/len(np.unique(a.names[learn])), labels=k, tested=inside.sum(), detail=f"adapted: {parts or 'nothing'}"))
-        rows += [row('new instrument', 'decoder', '', m, score=float(v), labels=k, tested=len(test), detail=f"adapted: {parts or 'nothing'}") for m, v in more.items()]
-    return table(rows)
+            rows.append(row('new instrument', s.instr, a.f_instr, 'told from the others by nearest mean', score=told.mean(), null=1/len(np.unique(a.names[learn])), tested=inside.sum(), **says))
+        rows += [row('new instrument', 'decoder', '', m, score=float(v), tested=len(test), **says) for m, v in more.items()]
+    return pd.concat([_ask(tasks, c, len(s.e)), table(rows)], ignore_index=True)
+
+def _few_new(z, y, star, pool, test, block, target, c, says):
+    return [r | says for r in _few('new instrument', z, y, star, pool, test, block, target, c, [c.labels])]

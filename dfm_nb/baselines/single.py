@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['TRAINED', 'Joined', 'Autoencoder', 'SimCLR', 'Targets', 'Oracle', 'make_single']
 
-# %% ../../nbs/56_single.ipynb #a13e333b
+# %% ../../nbs/56_single.ipynb #5d194171
+from dataclasses import replace
 import numpy as np, pandas as pd, torch, torch.nn as nn
 from ..core import InputError, Observations, owners
 from ..transforms import augment
@@ -15,7 +16,7 @@ from ..models.factored import Factored, FactoredConfig
 from ..losses.contrast import info_nce
 from ..losses.reconstruct import masked_error, parts_error
 
-# %% ../../nbs/56_single.ipynb #9bea37bf
+# %% ../../nbs/56_single.ipynb #dd0112ab
 class Joined(nn.Module):
     "The encoders of a factored model side by side: one latent."
     def __init__(self, c:FactoredConfig):
@@ -27,9 +28,10 @@ class Joined(nn.Module):
         return torch.cat([e(x, mask, t) for e in self.parts], 1)
 
 class Autoencoder(Joined):
-    "One latent, decoded to the targets of the factored model."
+    "One latent, decoded to the waveform, or to all targets of the factored model."
     targets = Factored.targets
-    def __init__(self, c:FactoredConfig):
+    def __init__(self, c:FactoredConfig, views:bool=False):
+        if not views: c = replace(c, spectrum=False, shape=False)
         super().__init__(c)
         s, to = c.star, lambda n: mlp(self.d, c.width, c.width, n)
         self.wave = to(s.channels*s.bins)
@@ -104,16 +106,17 @@ class Oracle(nn.Module):
         error = torch.where(known, out - torch.nan_to_num(y), 0)**2
         return dict(labels=(error.sum(0)/known.sum(0).clamp(min=1)).mean()) # every parameter counts the same
 
-# %% ../../nbs/56_single.ipynb #1c921b21
-TRAINED = ('autoencoder', 'simclr', 'oracle')
+# %% ../../nbs/56_single.ipynb #c4c8e2b9
+TRAINED = ('autoencoder', 'autoencoder_views', 'simclr', 'oracle')
 
 def make_single(kind:str, # one of TRAINED
                 c:FactoredConfig, # of the factored model that it is compared with
-                weights:dict, # of that model's terms; the autoencoder takes those of its targets
+                weights:dict, # of that model's terms; the autoencoder of views takes those of its targets
                 targets:Targets | None=None # for the oracle
                ) -> tuple[nn.Module, dict]: # model with `encode` and `terms`; weights of its terms
     "A trained baseline, ready for the loop."
-    if kind == 'autoencoder': return Autoencoder(c), {k: weights.get(k) or 1. for k, on in dict(wave=True, spectrum=c.spectrum, shape=c.shape).items() if on}
+    if kind == 'autoencoder': return Autoencoder(c), dict(wave=1.)
+    if kind == 'autoencoder_views': return Autoencoder(c, True), {k: weights.get(k) or 1. for k, on in dict(wave=True, spectrum=c.spectrum, shape=c.shape).items() if on}
     if kind == 'simclr': return SimCLR(c), dict(views=1.)
     if kind == 'oracle': return Oracle(c, targets), dict(labels=1.)
     raise ValueError(f'no trained baseline is called {kind!r}; there are {TRAINED}')

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch, torch.nn as nn, torch.nn.functional as F
 from .layers import log_frequencies, shape, mlp, quantiles, rebin, spectrum, times
 
-# %% ../../nbs/31_encoders.ipynb #add7c963
+# %% ../../nbs/31_encoders.ipynb #bf032a9b
 @dataclass(frozen=True)
 class EncoderConfig:
     "Settings of one encoder."
@@ -24,6 +24,7 @@ class EncoderConfig:
     n_freq: int = 256 # log frequencies of the power spectrum
     depth: int = 2 # Conformer blocks
     patch: int = 16 # bins in a token of the Conformer
+    fold: bool = True # whether the phase-blind encoder folds the curve
 
 # %% ../../nbs/31_encoders.ipynb #da39ae7e
 class MLPEncoder(nn.Module):
@@ -82,7 +83,7 @@ class ConformerEncoder(nn.Module):
         w = seen.to(h.dtype)[:, :, None]
         return self.head((h*w).sum(1)/w.sum(1))
 
-# %% ../../nbs/31_encoders.ipynb #3a0a325b
+# %% ../../nbs/31_encoders.ipynb #cfb0f489
 class PhaseBlindEncoder(nn.Module):
     "Power spectra, quantiles and folded profile of the curve and of a copy cleaned of the instrument."
     def __init__(self, c:EncoderConfig, trend:int=20): # width of the bottleneck of the guess
@@ -95,8 +96,8 @@ class PhaseBlindEncoder(nn.Module):
         self.conv = nn.Sequential(*conv(2*c.channels, 32, 9), *conv(32, 48, 7), *conv(48, 64, 5), nn.Flatten(),
                                   nn.Linear(64*-(-c.n_freq//8), c.width))
         self.levels = nn.Linear(2*32*c.channels, c.width//2)
-        self.cycle = mlp((c.channels + 1)*96 + 3 + c.channels, c.width, c.width//2)
-        self.head = nn.Sequential(nn.GELU(), mlp(c.width + 2*(c.width//2), c.width, c.d_out))
+        self.cycle = mlp((c.channels + 1)*96 + 4 + c.channels, c.width, c.width//2) if c.fold else None
+        self.head = nn.Sequential(nn.GELU(), mlp(c.width + (1 + c.fold)*(c.width//2), c.width, c.d_out))
 
     def clean(self, x, mask, t): # -> (M, C, L) without the guessed offset and gain
         y, m = rebin(x, mask, t, self.c.bins, self.c.span)
@@ -109,11 +110,12 @@ class PhaseBlindEncoder(nn.Module):
         y = self.clean(x, mask, t)
         both = torch.cat([x, y], 1) # (M, 2C, L)
         power, levels = spectrum(both, mask, t, self.f), 3*quantiles(both, mask)
-        return self.head(torch.cat([self.conv(power), self.levels(levels.flatten(1)), self.folded(y, mask, t)], 1))
+        seen = [self.conv(power), self.levels(levels.flatten(1))] + ([self.folded(y, mask, t)] if self.cycle else [])
+        return self.head(torch.cat(seen, 1))
 
     def folded(self, y, mask, t): # (M, C, L) -> (M, width/2)
-        profile, seen, log_f, top, log_sd = shape(y, mask, t, self.c.span, self.c.step)
-        return self.cycle(torch.cat([profile.flatten(1), seen.float(), log_f, log_f**2, top/3, log_sd], 1))
+        profile, seen, log_f, found, log_sd = shape(y, mask, t, self.c.span, self.c.step)
+        return self.cycle(torch.cat([profile.flatten(1), seen.float(), log_f, log_f**2, found, log_sd], 1))
 
 ENCODERS = dict(mlp=MLPEncoder, conformer=ConformerEncoder, phaseblind=PhaseBlindEncoder)
 

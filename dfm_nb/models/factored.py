@@ -46,7 +46,7 @@ class Decoder(nn.Module):
     def forward(self, z_s, z_i): # (M, d_s), (M, d_i) -> (M, n_out)
         return self.out(self.g_s(z_s)*self.g_i(z_i) if self.kind == 'hadamard' else torch.cat([z_s, z_i], 1))
 
-# %% ../../nbs/32_factored.ipynb #279ba337
+# %% ../../nbs/32_factored.ipynb #59e1992b
 @dataclass
 class Latents:
     "The blocks of M observations."
@@ -71,7 +71,7 @@ class Factored(nn.Module):
         self.log_tau = nn.Parameter(torch.tensor([*c.tau_star, c.tau_instr]).log(), requires_grad=c.learn_tau)
 
     @staticmethod
-    def sizes(c): return [32*c.star.channels, 64*c.star.channels, 1, 32*c.star.channels] # of the parts of the shape: one cycle, two, log frequency, quantiles
+    def sizes(c): return [32*c.star.channels, 64*c.star.channels, 1, 1, 32*c.star.channels] # of the parts of the shape: one cycle, two, log frequency, share explained, quantiles
     @staticmethod
     def frequencies(c): return log_frequencies(c.star.n_freq, c.star.span, c.star.step) # (n_freq,) of the decoded spectrum
 
@@ -85,7 +85,7 @@ class Factored(nn.Module):
             if z[k] is not None: z[k] = channel(sphere(z[k].float(), n), sigma if on[k] else 0)
         return Latents(**z, p_star=z['star'], p_instr=z['instr'])
 
-# %% ../../nbs/32_factored.ipynb #91ed11fd
+# %% ../../nbs/32_factored.ipynb #b1c63b88
 @patch
 def decode(self:Factored, s, i, free) -> dict: # (M, d_star), (M, d_instr), (M, d_free) or None
     "Waveform (M, C, bins), and where the model has them log spectrum (M, C, n_freq) and shape (M, K)."
@@ -103,10 +103,11 @@ def targets(self:Factored, x, mask, t) -> dict: # y (M, C, bins) and its mask; p
     out = dict(y=y, mask=m) | (dict(p=spectrum(x, mask, t, self.f)) if self.spectrum else {})
     if not self.shape: return out
     flat = detrend(x, mask, t)
-    profile, seen, log_f, _, _ = shape(flat, mask, t, c.span, c.step) # (M, C, 96)
+    profile, seen, log_f, found, _ = shape(flat, mask, t, c.span, c.step) # (M, C, 96)
     one, two, levels = profile[:, :, :32].flatten(1), profile[:, :, 32:].flatten(1), torch.asinh(10*quantiles(flat, mask)).flatten(1)
-    rest = torch.ones_like(torch.cat([log_f, levels], 1), dtype=torch.bool)
-    return out | dict(q=torch.cat([one, two, 3*log_f, levels], 1), seen=torch.cat([seen[:, :32].repeat(1, c.channels), seen[:, 32:].repeat(1, c.channels), rest], 1))
+    fit = found[:, 1:] # how periodic it is
+    rest = torch.ones_like(torch.cat([log_f, fit, levels], 1), dtype=torch.bool)
+    return out | dict(q=torch.cat([one, two, 3*log_f, fit, levels], 1), seen=torch.cat([seen[:, :32].repeat(1, c.channels), seen[:, 32:].repeat(1, c.channels), rest], 1))
 
 @patch
 def forward(self:Factored, x, mask, t, of_star=None, of_instr=None) -> dict: # (M, C, L), (M, L), (L,) or (M, L), (M,) positions; None: own latents

@@ -94,12 +94,12 @@ def best_frequency(x:torch.Tensor, mask:torch.Tensor, t:torch.Tensor, # (M, C, L
     a, b, c = (p.gather(1, (k + d)[:, None])[:, 0] for d in (-1, 0, 1))
     return f[k] + ((a - c)/(2*(a - 2*b + c).clamp(max=-1e-6))).clamp(-.5, .5)*(f[1] - f[0]), b
 
-# %% ../../nbs/30_layers.ipynb #375e081e
+# %% ../../nbs/30_layers.ipynb #8af22446
 def fold(x:torch.Tensor, mask:torch.Tensor, t:torch.Tensor, # (M, C, L), (M, L), (L,) or (M, L)
          f:torch.Tensor, # (M,) cycles per day
          bins:int, # of the profile
          cycles:int=1 # that it covers
-        ) -> tuple[torch.Tensor, torch.Tensor]: # (M, C, bins) means, 0 where nothing was observed; (M, bins) where something was
+        ) -> tuple[torch.Tensor, torch.Tensor]: # (M, C, bins) means, 0 where nothing was observed; (M, bins) how many samples
     "Means by phase; a maximum of the fundamental of the first channel is at the edge of the first bin."
     w = mask.to(x.dtype)
     y = (x - ((x*w[:, None]).sum(2)/w.sum(1).clamp(min=1)[:, None])[:, :, None])*w[:, None]
@@ -108,22 +108,23 @@ def fold(x:torch.Tensor, mask:torch.Tensor, t:torch.Tensor, # (M, C, L), (M, L),
     i = ((cycle - zero.detach()[:, None])/cycles % 1*bins).long().clamp(0, bins - 1) # (M, L)
     count = x.new_zeros(len(x), bins).scatter_add_(1, i, w)
     total = x.new_zeros(len(x), x.shape[1], bins).scatter_add_(2, i[:, None].expand(-1, x.shape[1], -1), y)
-    return total/count.clamp(min=1)[:, None], count > 0
+    return total/count.clamp(min=1)[:, None], count
 
 def shape(x:torch.Tensor, mask:torch.Tensor, t:torch.Tensor, # (M, C, L), (M, L), (L,) or (M, L)
           span:float, step:float, # days
           bins:int=32
-         ) -> tuple: # profile (M, C, 3 bins) in standard deviations; where observed (M, 3 bins); log10 of f span/10 (M, 1); log power there (M, 1); log sd (M, C)
+         ) -> tuple: # profile (M, C, 3 bins) in standard deviations; where observed (M, 3 bins); log10 of f span/10 (M, 1); a third of the log power there, and the share of the variance that the cycle explains (M, 2); log sd (M, C)
     "One cycle and two, folded at the best frequency, with what is needed to know their size. In full precision also under autocast."
     with torch.autocast(x.device.type, enabled=False):
         x, n = x.float(), mask.sum(1).clamp(min=1)[:, None]
         f, top = best_frequency(x, mask, t, span, step)
-        (one, m1), (two, m2) = fold(x, mask, t, f, bins), fold(x, mask, t, f, 2*bins, 2)
+        (one, n1), (two, n2) = fold(x, mask, t, f, bins), fold(x, mask, t, f, 2*bins, 2)
         late = two[:, 0].argmin(1) >= bins # the deeper minimum comes in the first half
-        two, m2 = torch.where(late[:, None, None], two.roll(bins, 2), two), torch.where(late[:, None], m2.roll(bins, 1), m2)
+        two, n2 = torch.where(late[:, None, None], two.roll(bins, 2), two), torch.where(late[:, None], n2.roll(bins, 1), n2)
         mean = (x*mask[:, None]).sum(2)/n
-        sd = (((x - mean[:, :, None])**2*mask[:, None]).sum(2)/n + 1e-6).sqrt() # (M, C)
-        return torch.cat([one, two], 2)/sd[:, :, None], torch.cat([m1, m2], 1), torch.log10(f*span/10)[:, None], top[:, None], sd.log()
+        var = ((x - mean[:, :, None])**2*mask[:, None]).sum(2)/n + 1e-6 # (M, C)
+        fit = ((one**2*n1[:, None]).sum(2)/n/var).mean(1, keepdim=True).clamp(0, 1) # share of the variance that the cycle explains
+        return torch.cat([one, two], 2)/var.sqrt()[:, :, None], torch.cat([n1, n2], 1) > 0, torch.log10(f*span/10)[:, None], torch.cat([top[:, None]/3, fit], 1), var.log()/2
 
 # %% ../../nbs/30_layers.ipynb #3543b879
 def sphere(z:torch.Tensor, # (M, d)
