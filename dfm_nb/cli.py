@@ -80,12 +80,12 @@ def data(a):
     files = fetch.tess(a.sector, a.tic, a.author, a.out, a.limit)
     print(f'{len(files)} files in {a.out}; train on them with: dfm run causal --data {a.out} --out runs/tess')
 
-# %% ../nbs/91_cli.ipynb #778d328c
+# %% ../nbs/91_cli.ipynb #995f5c1f
 def _settings() -> str:
     "All fields of the configuration, with defaults and comments."
     from fastcore.docments import docments
-    from dfm_nb.recipes.causal import CausalConfig
-    says, default = docments(CausalConfig), CausalConfig()
+    from dfm_nb.recipes.causal_model import CausalConfig, CausalModel
+    says, default = docments(CausalConfig) | docments(CausalModel), CausalConfig()
     say = lambda k: ','.join(map(str, v)) if isinstance(v := getattr(default, k), tuple) else v
     return '\n'.join(f'  {k}={say(k)}'.ljust(34) + (says.get(k) or '') for k in vars(default))
 

@@ -71,9 +71,14 @@ def dropout(mask:torch.Tensor, # (M, L) True = observed
     left = mask & ~((i >= start) & (i < start + n))
     return torch.where(left.any(1, keepdim=True), left, mask)
 
-# %% ../nbs/02_transforms.ipynb #44837c03
-def on_x(f, strength): return lambda x, mask, g: (f(x, strength, g), mask) # a transformation of the signal as a step
-def on_mask(f, strength): return lambda x, mask, g: (x, f(mask, strength, g)) # one of the mask as a step
+# %% ../nbs/02_transforms.ipynb #906bb63f
+def on_x(f, strength):
+    "A transformation of the signal as a step."
+    return lambda x, mask, g: (f(x, strength, g), mask)
+
+def on_mask(f, strength):
+    "A transformation of the mask as a step."
+    return lambda x, mask, g: (x, f(mask, strength, g))
 
 def compose(*steps # functions (x, mask, g) -> (x, mask)
            ): # one such function; `g` may be left out

@@ -23,9 +23,12 @@ from safetensors.numpy import load_file, save_file
 from conftest import environment
 from dfm_nb.data import sources
 
-TINY = "steps=20 width=32 bins=64 n_freq=64 n_star=8 n_instr=3 checkpoint_every=7 device=cpu".split()
-SURVEY = "sim:tiny,n_stars=24"  # 96 curves of 128 samples
-LEFT = {"config.json", "metrics.jsonl", "checkpoint/model.safetensors", "checkpoint/state.safetensors", "embeddings.parquet", "table.json", "summary.md"}
+TINY = "steps=20 width=32 bins=64 n_freq=64 n_star=8 n_instr=3 checkpoint_every=7 device=cpu baselines=pca draws=2 nulls=1 ks=".split()
+SURVEY = "sim:tiny,n_stars=24,rare=0"  # 96 curves of 128 samples
+TRAINED = ["metrics.jsonl", "checkpoint/state.safetensors", "checkpoint/model.safetensors"]  # each time something is trained
+ORDER = ["config.json", *TRAINED, "embeddings.parquet", "baselines/pca_waveform.parquet", "baselines/pca_power.parquet", "decoded.npz",
+         "audit.json", "anomalies.csv", "report.html", "summary.md"]  # as a tiny run writes them
+LEFT = {*ORDER}
 
 
 def train(data, *settings, out="run", more=()):
@@ -45,6 +48,12 @@ def weights(run: Path) -> bytes: return (run / "checkpoint" / "model.safetensors
 
 
 def finite(run: Path) -> bool: return all(np.isfinite(v).all() for p in run.rglob("*.safetensors") for v in load_file(p).values())
+
+
+def audited(run: Path) -> pd.DataFrame:
+    "The rows of the audit, which are strict JSON."
+    a = json.loads((run / "audit.json").read_text(), parse_constant=lambda v: pytest.fail(f"{v} is not JSON"))
+    return pd.DataFrame(a["rows"])
 
 
 def fine(answer):
@@ -99,19 +108,23 @@ def trained(fork, survey, tmp_path_factory) -> Path:
 @pytest.fixture
 def run(trained, tmp_path) -> Path:
     "A copy of that run, as if stopped before its embeddings were written."
-    shutil.copytree(trained, tmp_path / "run")
-    for name in ("embeddings.parquet", "table.json", "summary.md"): (tmp_path / "run" / name).unlink()
-    return tmp_path / "run"
+    return stopped_before(shutil.copytree(trained, tmp_path / "run"), "embeddings.parquet")
+
+
+def stopped_before(run: Path, name: str) -> Path:
+    "The run as if stopped before this file was written."
+    for later in ORDER[ORDER.index(name):]: (run / later).unlink()
+    return run
 
 
 # What a run is.
 
 def test_simulate_run_resume_embed(dfm, tmp_path):
-    "As a user types it, each in a process of its own."
+    "As a user types it, each in a process of its own. Some of the stars are planted."
     hidden = dict(CUDA_VISIBLE_DEVICES="")
     assert "96 curves of 1 x 128 samples, 24 stars, 4 instruments" in fine(dfm("simulate", "tiny,n_stars=24", "--out", "survey.npz"))
     table = fine(dfm(*train("survey.npz"), **hidden))
-    assert "| z_star " in table and "dfm embed run" in table
+    assert "| z_star " in table and "planted stars are among the oddest" in table and "dfm embed run" in table
     assert fine(dfm("resume", "run")) == "run is finished; there is nothing to resume. Its table: run/summary.md\n"
     said = fine(dfm("embed", "run", "--data", "survey.npz", "--out", "new.parquet", "--quiet", **hidden))
     assert said == "new.parquet: 96 observations, z_star of 20 dimensions, z_instr of 20 dimensions\n"
@@ -124,15 +137,23 @@ def test_what_a_run_leaves(trained, survey):
     assert config["recipe"] == "causal" and config["settings"]["steps"] == 20 and config["data"]["source"] == str(trained.parent / "survey.npz")
     lines = [json.loads(k) for k in (trained / "metrics.jsonl").read_text().splitlines()]
     assert [k["step"] for k in lines] == [10, 20]
-    for k in lines: assert {*k} == {"step", "star", "instr", "wave", "spectrum", "grad_norm", "lr", "obs_per_s"} and np.isfinite([*k.values()]).all()
+    for k in lines: assert {*k} == {"step", "star", "instr", "wave", "spectrum", "shape", "grad_norm", "lr", "obs_per_s"} and np.isfinite([*k.values()]).all()
     table = pq.read_table(trained / "embeddings.parquet")
     for block in ("z_star", "z_instr"):
         assert table.schema.field(block).type == pa.list_(pa.float32(), 20)
         assert np.isfinite(np.stack(table[block].to_numpy())).all()
     assert table["star"].to_pylist() == survey["star"].tolist() and table["instrument"].to_pylist() == survey["instrument"].tolist()
     with safe_open(trained / "checkpoint" / "model.safetensors", "np") as f: assert "e_star.f" in f.keys() and f.metadata()
+    for view in ("pca_waveform", "pca_power"):
+        z = pq.read_table(trained / "baselines" / f"{view}.parquet")
+        assert z.column_names == ["star", "instrument", view] and z["star"].equals(table["star"]) and np.isfinite(np.stack(z[view].to_numpy())).all()
+    with np.load(trained / "decoded.npz") as f: d = dict(f)
+    assert d["x"].shape == d["own"].shape == d["swapped"].shape == (9, 64) and d["p"].shape == (9, 64) and {*d["star"]} < {*survey["star"]}
+    assert {*audited(trained).question} == {"retrieval", "collapse", "dependence"}, "these need neither parameters nor many stars"
+    odd = pd.read_csv(trained / "anomalies.csv", dtype=str)
+    assert sorted(odd.star) == sorted({*survey["star"]}) and odd.why.str.len().min() > 0
+    assert (trained / "report.html").read_text().startswith("<!DOCTYPE html>")
     assert (trained / "summary.md").read_text().startswith("# causal, setting clean: survey.npz\n")
-    assert isinstance(json.loads((trained / "table.json").read_text()), list)
     modes = {p.name: oct(p.stat().st_mode & 0o777) for p in trained.rglob("*") if p.is_file()}
     assert len({*modes.values()}) == 1, f"who may read one file of a run may read all: {modes}"
 
@@ -142,8 +163,10 @@ def test_three_containers_one_result(forked, tmp_path):
         fine(forked("simulate", "tiny,n_stars=24", "--out", name))
         fine(forked(*train(name, out=f"run-{name}")))
     for name in ("a.parquet", "map"):
-        assert weights(tmp_path / f"run-{name}") == weights(tmp_path / "run-a.npz")
-        assert (tmp_path / f"run-{name}" / "embeddings.parquet").read_bytes() == (tmp_path / "run-a.npz" / "embeddings.parquet").read_bytes()
+        one, other = tmp_path / "run-a.npz", tmp_path / f"run-{name}"
+        assert weights(one) == weights(other)
+        for kept in ORDER[ORDER.index("embeddings.parquet"):ORDER.index("decoded.npz")] + ["anomalies.csv"]: assert (one / kept).read_bytes() == (other / kept).read_bytes(), kept
+        assert audited(one).equals(audited(other)) and "anomaly" in {*audited(one).question}, "it is known who is planted"
 
 
 def test_the_seed_decides_and_nothing_else(forked, tmp_path):
@@ -154,7 +177,8 @@ def test_the_seed_decides_and_nothing_else(forked, tmp_path):
 def test_other_factors(forked, survey, tmp_path):
     written(tmp_path / "corn.npz", survey | dict(sample=survey["star"], spectrometer=survey["instrument"]), star=None, instrument=None)
     table = fine(forked(*train("corn.npz", more=("--factors", "sample,spectrometer"))))
-    assert "24 samples, 4 spectrometers; 6 samples held out" in table and "same sample in another spectrometer" in table
+    assert "24 samples (6 never trained on) through 4 spectrometers (1 never trained on)" in table and "sample in another spectrometer" in table
+    assert "z_spectrometer" in table and "star" not in table.replace("z_star", "") and "star" not in pd.read_csv(tmp_path / "run" / "anomalies.csv")
     fine(forked("embed", "run", "--data", "corn.npz", "--out", "new.parquet", "--quiet"))
     for name in ("run/embeddings.parquet", "new.parquet"):
         assert {"z_sample", "z_spectrometer", "sample", "spectrometer"} <= {*pq.read_schema(tmp_path / name).names}
@@ -168,8 +192,8 @@ def test_the_published_setting(forked, tmp_path):
 
 def test_a_large_table_without_a_warning(forked):
     "Parameters of every kind: numbers and classes that are asked for, and those that cannot be."
-    table = fine(forked(*train("sim:tiny", "held_star=.5")))
-    assert "log_period from few labels" in table
+    table = fine(forked(*train("sim:tiny", "held_star=.5", "baselines=")))
+    assert "| log_period " in table and "- eclipse_width: " in table
 
 
 PARAMETERS = {"inf": lambda g: np.where(g.random(120) < .2, -np.inf, g.random(120)),  # log10(0), as catalogues have it
@@ -190,7 +214,10 @@ def wide(path: Path, parameter):
 @pytest.mark.parametrize("kind", PARAMETERS)
 def test_parameters_of_every_kind(kind, forked, tmp_path):
     wide(tmp_path / "in.npz", PARAMETERS[kind])
-    fine(forked(*train("in.npz", "held_star=.5")))
+    table = fine(forked(*train("in.npz", "held_star=.5", "baselines=")))
+    asked = {*audited(tmp_path / "run").query("target == 'p'").question} >= {"few-shot", "leak"}
+    assert asked != ("- p: " in table), "it is asked for, or it is said why not"
+    assert asked == (kind in ("inf", "nan", "a rare class", "yes and no"))
 
 
 def test_a_parameter_may_not_take_the_name_of_a_block(refused, survey, tmp_path):
@@ -216,8 +243,7 @@ def test_the_unit_of_x_does_not_matter(power, forked, survey, tmp_path):
     for name in ("one", "other"): fine(forked(*train(f"{name}.npz", out=f"run-{name}")))
     a, b = tmp_path / "run-one", tmp_path / "run-other"
     assert load_file(a / "checkpoint/model.safetensors").keys() and weights(a) == weights(b)
-    one, other = (pd.read_json(k / "table.json") for k in (a, b))
-    pd.testing.assert_frame_equal(one, other, check_exact=False, rtol=1e-3)
+    pd.testing.assert_frame_equal(audited(a), audited(b), check_exact=False, rtol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["all 1e30", "one 1e30", "all 1e19", "all 1e-30"])
@@ -234,7 +260,7 @@ def test_a_folder_of_light_curves(forked, tmp_path):
     bad = tmp_path / "fits" / "05_lc.fits"
     bad.write_bytes(bad.read_bytes()[:4000])
     answer = forked(*train("fits", more=("--read", "column=SAP_FLUX", "length=64")))
-    assert answer.returncode == 0 and "44 curves of 64 samples; 4 stars, 3 instruments" in answer.stdout
+    assert answer.returncode == 0 and "44 observations of 64 samples: 4 stars (1 never trained on) through 3 instruments (0 never trained on)" in " ".join(answer.stdout.split())
     assert len(answer.stderr.splitlines()) == 2 and "05_lc.fits" in answer.stderr and "1 of 12 files were skipped" in answer.stderr
     (tmp_path / "run" / "summary.md").unlink()
     assert forked("resume", "run", "--quiet").returncode == 0, "it reads with the same options"
@@ -381,7 +407,7 @@ def test_folders_that_are_no_data(refused, tmp_path):
 
 
 @pytest.mark.parametrize("data, word", [("sim:huge", "sim:huge"), ("sim:tiny,stars=9", "stars=9"), ("sim:tiny,n_stars=x", "n_stars=x"), ("sim:tiny,n_stars=0", "0 stars"),
-                                        ("sim:tiny,n_stars=1", "one star"), ("sim:tiny,n_sectors=1", "one instrument"), ("sim:tiny,cameras=0", "0 cameras"),
+                                        ("sim:tiny,n_stars=1,rare=0", "one star"), ("sim:tiny,n_stars=3", "4 rare stars among 3"), ("sim:tiny,n_sectors=1", "one instrument"), ("sim:tiny,cameras=0", "0 cameras"),
                                         ("sim:tiny,overlap=nan", "overlap"), ("sim:tiny,white=nan", "white"), ("sim:tiny,gap_rate=nan", "gap_rate"), ("sim:tiny,gap_rate=inf", "gap_rate")])
 def test_surveys_that_cannot_be(data, word, refused):
     refused(word, *train(data))
@@ -428,10 +454,13 @@ VALUES = """steps=0 steps=-1 lr=nan lr=-1 lr=inf lr=1e30 lr=0 held_star=0 held_s
 tau_star= tau_star=0 tau_star=-1 tau_star=nan tau_star=inf tau_star=.01 tau_star=1,1,1 tau_instr=0 tau_instr=-1 tau_instr=nan tau_instr=.01
 noise_star=-1 noise_instr=-1 noise_instr=nan noise_instr=inf noise_instr=1 noise_free=-1 n_star=0 n_star=1 n_star=-1 n_star=2 n_star=9999 n_instr=0 n_instr=1 n_instr=-1 n_instr=2 n_instr=99
 d_star=0 d_star=1 d_star=-1 d_star=100 d_instr=0 d_instr=1 d_instr=100 d_free=0 d_free=-1 width=0 width=1 width=2 width=-1 bins=0 bins=1 bins=-1 bins=1000 n_freq=0 n_freq=1 n_freq=-1
-labels=0 labels=-1 checkpoint_every=0 checkpoint_every=-1 checkpoint_every=1 seed=-1 device=banana precision=banana precision=bf16 decoder=x denominator=x negatives=x negatives=anchor
+w_shape=nan w_shape=-1 w_shape=0 w_shape=inf fold=on fold=off fold=x held_instr=0 held_instr=1 held_instr=-1 held_instr=nan held_instr=.5 held_instr=.9
+labels=0 labels=1 labels=-1 labels=10 labels=9999 draws=0 draws=1 draws=-1 draws=2 draws=nan nulls=0 nulls=-1 nulls=two ks=0 ks=-1 ks=nan ks=inf ks=a ks=1.5 ks=9999 ks=3,1,3
+baselines= baselines=, baselines=x baselines=PCA baselines=pca,x baselines=pca,pca baselines=oracle baselines=simclr baselines=features checkpoint_every=0 checkpoint_every=-1 checkpoint_every=1 seed=-1 device=banana precision=banana precision=bf16 decoder=x denominator=x negatives=x negatives=anchor
 geometry=x geometry=raw encoder_star=x encoder_instr=conformer conformer_width=0 conformer_depth=-1 w_star=nan w_star=-1 w_wave=-1 w_spectrum=-1 w_spectrum=inf w_hsic=1 w_star=0 learn_tau=true""".split()
 TOGETHER = [["encoder_star=conformer", "conformer_width=5"], ["encoder_star=conformer", "bins=60"], ["w_star=0", "w_instr=0", "w_wave=0", "w_spectrum=0"], ["tau_star=0", "learn_tau=true"],
-            ["lr=1e30", "steps=1"], ["lr=1e30", "checkpoint_every=1"], ["d_star=3", "tau_star=1,1,1,1"]]
+            ["lr=1e30", "steps=1"], ["lr=1e30", "checkpoint_every=1"], ["d_star=3", "tau_star=1,1,1,1"], ["w_spectrum=0", "w_shape=0", "baselines=autoencoder_views"],
+            ["ks=1,3", "d_free=0"], ["ks=1,3", "encoder_star=mlp", "encoder_instr=conformer", "steps=3"]]
 
 
 @pytest.mark.parametrize("settings", [[v] for v in VALUES] + TOGETHER, ids=" ".join)
@@ -441,22 +470,11 @@ def test_values_of_settings(settings, forked, tmp_path):
     if answer.returncode == 0:
         fine(answer)
         assert np.isfinite(np.stack(pq.read_table(tmp_path / "run" / "embeddings.parquet")["z_star"].to_numpy())).all()
+        assert len(audited(tmp_path / "run")) and (tmp_path / "run" / "report.html").stat().st_size > 1e6
     else:
         said = message(answer)
         assert any(s.split("=")[0] in said for s in settings) or "w_*" in said or settings[0].startswith("held_star") and "hold out" in said, said
         assert tree(tmp_path) == {}
-
-
-@pytest.mark.parametrize("value", ["labels=0", "labels=1"])
-def test_how_many_labels(value, forked, tmp_path):
-    "On a survey that is large enough for the question."
-    wide(tmp_path / "in.npz", lambda g: g.random(120))
-    before = tree(tmp_path)
-    answer = forked(*train("in.npz", "held_star=.5", value))
-    if answer.returncode == 0: fine(answer)
-    else:
-        assert "labels" in message(answer)
-        assert tree(tmp_path) == before
 
 
 # Runs that cannot be used.
@@ -481,13 +499,23 @@ CONFIGS = {
     "a setting that is out of range": lambda p: edit(p, lambda c: c["settings"].update(n_star=-1)),
     "no data": lambda p: edit(p, lambda c: c.pop("data") and c),
     "no factors": lambda p: edit(p, lambda c: c["data"].pop("factors") and c),
+    "no fingerprint": lambda p: edit(p, lambda c: c["data"].pop("fingerprint") and c),
+    "data of another type": lambda p: edit(p, lambda c: dict(c, data=["survey.npz"])),
+    "no ks": lambda p: edit(p, lambda c: c["settings"].pop("ks") == [] and c),
+    "ks of another type": lambda p: edit(p, lambda c: c["settings"].update(ks=5)),
+    "baselines of another type": lambda p: edit(p, lambda c: c["settings"].update(baselines=["pca"])),
+    "another baseline": lambda p: edit(p, lambda c: c["settings"].update(baselines="pca,scl")),
     "another width": lambda p: edit(p, lambda c: c["settings"].update(width=48))}
 
 
 @pytest.mark.parametrize("what", CONFIGS)
 def test_resume_with_a_configuration_that(what, run, refused):
     CONFIGS[what](run / "config.json")
-    refused("config.json" if what != "another recipe" else ["run", "'scl'"], "resume", "run", "--quiet")
+    words = "config.json" if what != "another recipe" else ["run", "'scl'"]
+    refused(words, "resume", "run", "--quiet")
+    if what == "another width": return  # the latents are there, of whatever model
+    (run / "embeddings.parquet").touch()
+    refused(words, "audit", "run", "--quiet")
 
 
 MODELS = {k: CONFIGS[k] for k in ("empty", "not text", "a list", "another recipe", "no data")} | {
@@ -528,11 +556,18 @@ def test_a_checkpoint_that_is(what, run, refused):
     refused("model.safetensors", "embed", "run", "--data", SURVEY, "--out", "new.parquet", "--quiet")
 
 
+@pytest.mark.parametrize("what", ["cut off", "empty", "of another format"])
+def test_a_model_that_cannot_be_decoded_with_is(what, trained, refused, tmp_path):
+    run = stopped_before(shutil.copytree(trained, tmp_path / "run"), "decoded.npz")
+    CHECKPOINTS[what](run / "checkpoint" / "model.safetensors")
+    refused("model.safetensors", "resume", "run", "--quiet")
+
+
 def test_folders_that_are_no_run(refused, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("no run")
     for name in ("empty", "file", "nowhere", "."):
-        refused([name, "config.json"], "resume", name)
+        for command in ("resume", "audit", "report"): refused([name, "config.json"], command, name)
         refused([name, "config.json"], "embed", name, "--data", SURVEY, "--out", "new.parquet")
 
 
@@ -560,7 +595,7 @@ def disk(tmp_path):
     "disk(k): a folder on a disk of its own with k kB free; disk(None): room again."
     folder = tmp_path / "disk"
     folder.mkdir()
-    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], capture_output=True).returncode:
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", folder], capture_output=True).returncode:
         pytest.skip("needs a small disk, which only root can mount: mount -t tmpfs")
     def fill(free):
         (folder / "ballast").unlink(missing_ok=True)
@@ -580,9 +615,6 @@ def test_no_room_for_a_survey(name, free, forked, disk):
     assert name in said and {*tree(folder)} == {"ballast"}
 
 
-ORDER = ["config.json", "metrics.jsonl", "checkpoint/state.safetensors", "checkpoint/model.safetensors", "embeddings.parquet", "table.json", "summary.md"]
-
-
 @pytest.mark.parametrize("last", ORDER)
 def test_no_room_for_a_run(last, trained, forked, disk):
     "There is no room for this file: either there is no folder, or it can be continued to the same end."
@@ -596,6 +628,7 @@ def test_no_room_for_a_run(last, trained, forked, disk):
     disk(None)
     fine(forked("resume", folder / "run", "--quiet"))
     assert weights(folder / "run") == weights(trained) and files(folder / "run") == LEFT
+    assert audited(folder / "run").equals(audited(trained))
 
 
 @pytest.mark.parametrize("free", [0, 8])
@@ -615,10 +648,13 @@ def test_two_processes(tmp_path):
     (tmp_path / "script.py").write_text("import sys\nfrom dfm_nb.cli import main\nsys.exit(main())\n")
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_addr=127.0.0.1", f"--master_port={port}", "script.py"]
     env = environment(CUDA_VISIBLE_DEVICES="", ACCELERATE_USE_CPU="1")
-    answer = subprocess.run([*launch, *train(SURVEY)], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=200)
+    answer = subprocess.run([*launch, *train(SURVEY, "baselines=autoencoder,features", "ks=1")], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=200)
     assert answer.returncode == 0, answer.stderr[-3000:]
     assert answer.stdout.count("# causal") == 1 and "stopped" not in answer.stderr
-    assert files(tmp_path / "run") == LEFT and {p.name for p in tmp_path.iterdir()} == {"run", "script.py"}
-    metrics = [json.loads(k) for k in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert [k["step"] for k in metrics] == [10, 20] and all(np.isfinite([*k.values()]).all() for k in metrics)
+    others = {f"baselines/{k}" for k in ("autoencoder.parquet", "features.parquet", *(f"autoencoder/{k}" for k in TRAINED))}
+    assert files(tmp_path / "run") == {k for k in LEFT if not k.startswith("baselines/")} | others and {p.name for p in tmp_path.iterdir()} == {"run", "script.py"}
+    for name in ("metrics.jsonl", "baselines/autoencoder/metrics.jsonl"):
+        metrics = [json.loads(k) for k in (tmp_path / "run" / name).read_text().splitlines()]
+        assert [k["step"] for k in metrics] == [10, 20] and all(np.isfinite([*k.values()]).all() for k in metrics)
     assert finite(tmp_path / "run")
+    assert "autoencoder" in {*audited(tmp_path / "run").block}

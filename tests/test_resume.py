@@ -14,20 +14,35 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from test_cli import LEFT, files, fine, message, survey, train, tree, written  # survey is a fixture
+from test_cli import CHECKPOINTS, ORDER, TRAINED, files, fine, message, survey, train, tree, written  # survey is a fixture
 
-RUN = train("survey.npz")  # 20 steps, metrics after 10 and 20, checkpoints after 7, 14 and 20
+AE = "baselines/autoencoder"
+RUN = train("survey.npz", "baselines=pca,autoencoder")  # 20 steps each, metrics after 10 and 20, checkpoints after 7, 14 and 20
+SHORT = train("survey.npz", "baselines=pca,autoencoder", "steps=11")  # metrics after 10 and 11, checkpoints after 7 and 11
 RESUME = "resume", "run", "--quiet"
-SAME = "checkpoint/model.safetensors", "checkpoint/state.safetensors", "embeddings.parquet", "table.json"
+LEFT = {*ORDER, f"{AE}.parquet", *(f"{AE}/{name}" for name in TRAINED)}
+SAME = sorted(k for k in LEFT if k.endswith((".safetensors", ".parquet", ".csv", "audit.json")))
+TERMS = {"": ("star", "instr", "wave", "spectrum", "shape"), AE: ("wave",)}
+
+
+def ran(fork, survey, tmp_path_factory, words) -> Path:
+    "A run with its data beside it."
+    folder = tmp_path_factory.mktemp("whole")
+    written(folder / "survey.npz", survey)
+    fine(fork(*words, cwd=folder))
+    return folder / "run"
 
 
 @pytest.fixture(scope="module")
 def whole(fork, survey, tmp_path_factory) -> Path:
-    "A run that nobody stopped, with its data beside it."
-    folder = tmp_path_factory.mktemp("whole")
-    written(folder / "survey.npz", survey)
-    fine(fork(*RUN, cwd=folder))
-    return folder / "run"
+    "A run that nobody stopped."
+    return ran(fork, survey, tmp_path_factory, RUN)
+
+
+@pytest.fixture(scope="module")
+def short(fork, survey, tmp_path_factory) -> Path:
+    "A shorter one."
+    return ran(fork, survey, tmp_path_factory, SHORT)
 
 
 @pytest.fixture
@@ -40,45 +55,52 @@ def path(whole, tmp_path) -> Path:
 @pytest.fixture
 def half(path, forked) -> Path:
     "A run that crashed at step 10."
-    killed(forked(*RUN, crash=(path, "metrics.jsonl", signal.SIGKILL)))
+    killed(forked(*RUN, crash=(path, ("metrics.jsonl", 2), signal.SIGKILL)))  # the first time it is emptied
     return path
 
 
 def killed(answer): assert answer.returncode == -signal.SIGKILL, answer.stderr
 
 
-def metrics(run: Path) -> list: return [json.loads(k) for k in (run / "metrics.jsonl").read_text().splitlines()]
+def metrics(run: Path, folder: str = "") -> list: return [json.loads(k) for k in (run / folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def arrays(path: Path) -> dict:
+    "Those of an NPZ file, in which the time is written too."
+    with np.load(path) as f: return {k: (v.dtype, v.shape, v.tobytes()) for k, v in f.items()}
 
 
 def same(run: Path, whole: Path):
     "The end of a run that was stopped is the end of one that was not."
     for name in SAME: assert (run / name).read_bytes() == (whole / name).read_bytes(), name
+    assert arrays(run / "decoded.npz") == arrays(whole / "decoded.npz")
     assert files(run) == LEFT, "what a crash left half-written has to go"
-    a, b = metrics(run), metrics(whole)
-    assert [k["step"] for k in a] == [k["step"] for k in b]
-    for one, other in zip(a, b):  # a mean may be over fewer steps, those after the checkpoint
-        for term in ("star", "instr", "wave", "spectrum"): assert one[term] == pytest.approx(other[term], rel=.3), f"{term} at step {one['step']}"
-    table = lambda r: [k for k in (r / "summary.md").read_text().splitlines() if k.startswith("|")]
-    assert table(run) == table(whole)
+    for folder, terms in TERMS.items():
+        a, b = metrics(run, folder), metrics(whole, folder)
+        assert [k["step"] for k in a] == [k["step"] for k in b]
+        for one, other in zip(a, b):  # a mean may be over fewer steps, those after the checkpoint
+            for term in terms: assert one[term] == pytest.approx(other[term], rel=.3), f"{folder} {term} at step {one['step']}"
+    said = lambda r: (r / "summary.md").read_text().partition("\n\nReport with pictures: ")[0]
+    assert said(run) == said(whole)
 
 
-def test_a_crash_at_every_change(path, whole, forked):
-    for change in range(1, 100):
+def test_a_crash_at_every_change(path, short, forked):
+    for change in range(1, 200):
         shutil.rmtree(path, ignore_errors=True)
-        answer = forked(*RUN, crash=(path, change, signal.SIGKILL))
+        answer = forked(*SHORT, crash=(path, change, signal.SIGKILL))
         if answer.returncode == 0: break
         killed(answer)
         if not (path / "config.json").exists(): assert "config.json" in message(forked(*RESUME)); continue  # it had not begun
         fine(forked(*RESUME))
-        same(path, whole)
-    assert change > 15
+        same(path, short)
+    assert change > 40
 
 
 def test_crashes_after_crashes(path, whole, forked):
     g, crashes = np.random.default_rng(0), 1
     answer = forked(*RUN, crash=(path, 8, signal.SIGKILL))
     while answer.returncode == -signal.SIGKILL and crashes < 50:
-        answer = forked(*RESUME, crash=(path, int(g.integers(1, 13)), signal.SIGKILL))
+        answer = forked(*RESUME, crash=(path, int(g.integers(1, 25)), signal.SIGKILL))
         crashes += 1
     fine(answer)
     assert crashes > 3
@@ -88,7 +110,7 @@ def test_crashes_after_crashes(path, whole, forked):
 def test_kill_at_any_time(path, whole, forked):
     g, words = np.random.default_rng(1), RUN
     for _ in range(6):
-        delay = g.uniform(.05, .5)
+        delay = g.uniform(.05, .8)
         forked(*words, during=lambda pid: kill_after(pid, delay))
         if (path / "config.json").exists(): words = RESUME
         else: shutil.rmtree(path, ignore_errors=True)
@@ -101,8 +123,11 @@ def kill_after(pid: int, delay: float):
     with suppress(ProcessLookupError): os.kill(pid, signal.SIGKILL)  # unless it has ended
 
 
-@pytest.mark.parametrize("moment", ["metrics.jsonl", "state.safetensors", "model.safetensors", "embeddings.parquet", "summary.md"])
-@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
+MOMENTS = [("metrics.jsonl", 2), "checkpoint/state.safetensors", ("checkpoint/state.safetensors", 3), "checkpoint/model.safetensors", "embeddings.parquet",
+           (f"{AE}/metrics.jsonl", 2), f"{AE}/checkpoint/state.safetensors", f"{AE}.parquet", "decoded.npz", "audit.json", "anomalies.csv", "report.html", "summary.md"]
+
+
+@pytest.mark.parametrize("which, moment", [*((signal.SIGINT, k) for k in MOMENTS), *((signal.SIGTERM, k) for k in MOMENTS[::2])], ids=lambda v: getattr(v, "name", str(v)))
 def test_a_signal_stops_and_saves(which, moment, path, whole, forked):
     answer = forked(*RUN, crash=(path, moment, which))
     assert answer.returncode == 130 and "Traceback" not in answer.stderr, f"status {answer.returncode}\n{answer.stderr}"
@@ -134,9 +159,29 @@ def test_a_line_that_was_cut_off(half, whole, forked):
     same(half, whole)
 
 
+@pytest.mark.parametrize("what", ["cut off", "of another format"])
+def test_a_checkpoint_of_a_baseline_that_is(what, path, forked, tmp_path):
+    killed(forked(*RUN, crash=(path, (f"{AE}/metrics.jsonl", 3), signal.SIGKILL)))
+    CHECKPOINTS[what](path / AE / "checkpoint" / "state.safetensors")
+    before = tree(tmp_path)
+    assert f"{AE}/checkpoint/state.safetensors" in message(forked(*RESUME)) and tree(tmp_path) == before
+
+
 def test_a_finished_run_is_left_alone(whole, forked):
     before = tree(whole)
     assert "is finished" in fine(forked("resume", whole)) and tree(whole) == before
+
+
+def test_what_is_gone_is_made_again(path, whole, forked):
+    "Without its summary a run is not finished; what it has is not done twice."
+    shutil.copytree(whole, path)
+    gone = "summary.md", "decoded.npz", "baselines/pca_power.parquet", f"{AE}.parquet"
+    for name in gone: (path / name).unlink()
+    before = {k: (path / k).stat().st_mtime_ns for k in files(path)}
+    fine(forked(*RESUME))
+    same(path, whole)
+    made = {k for k in files(path) if before.get(k) != (path / k).stat().st_mtime_ns}
+    assert made - {"report.html", *(f"{AE}/{k}" for k in TRAINED)} == {*gone}
 
 
 CHANGES = {

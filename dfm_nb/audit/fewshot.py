@@ -10,7 +10,7 @@ import numpy as np, pandas as pd
 from ..core import rng
 from .probes import FEW, best_of, fitted, interval, resampled, score
 
-# %% ../../nbs/68_fewshot.ipynb #6ce73d28
+# %% ../../nbs/68_fewshot.ipynb #80dd0c1d
 LABELS = (10, 30, 100, 300, 1000)
 
 def sizes_for(n:int, # stars that may be labelled
@@ -45,7 +45,7 @@ def few_shot(z, # (N, d) latents
         scores, spread, chosen = [], [], []
         for d, order in enumerate(orders):
             rows = order[:n]
-            if n <= 300 or not d: name, model = best_of(z[rows], y[rows], probes)
+            if n <= 100 or not d: name, model = best_of(z[rows], y[rows], probes)
             else: model = fitted(name, z[rows], y[rows])
             guess = model.predict(z[test])
             scores.append(score(y[test], guess)); chosen.append(name)

@@ -21,13 +21,13 @@ from .anomaly import isolation, local_outlier, neighbour_distance, pool as poole
 from .dependence import dependence
 from .fewshot import few_shot, label_efficiency, sizes_for
 
-# %% ../../nbs/69_table.ipynb #4fda09ee
+# %% ../../nbs/69_table.ipynb #7bdacd4a
 @dataclass(frozen=True)
 class AuditConfig:
     "Choices of an audit."
     labels: int = 100 # of the headline
     draws: int = 5 # of labelled stars
-    nulls: int = 5 # exchanges of values for each leak
+    nulls: int = 3 # exchanges of values for each leak; one for its variants
     least: tuple = (20, 10) # units with a known value that must be there to learn from, and to test
     floor: float = .3 # parameters whose oracle is lower than this get no label efficiency: nobody can read them
     seed: int = 0
@@ -41,12 +41,13 @@ class Subject:
     instr: str | None # block meant for the second, if there is one
     held: np.ndarray # rows of units of the first factor that were never trained on, through instruments that were
     unseen: np.ndarray = field(default_factory=lambda: np.zeros(0, int)) # rows of all units through instruments never trained on
+    brief: tuple = () # baselines that are asked with the labels of the headline only
     oracle: pd.DataFrame | None = None # (N rows) predictions of a model that saw all labels, a column per parameter
 
     @property
     def others(self): return [b for b in self.e.blocks if b not in (self.star, self.instr)] # baselines
 
-# %% ../../nbs/69_table.ipynb #db867ab9
+# %% ../../nbs/69_table.ipynb #ac6609e5
 class _Audit:
     "Codes, halves and usable parameters of a subject."
     def __init__(self, s:Subject, c:AuditConfig):
@@ -82,12 +83,18 @@ class _Audit:
         have = [len(np.unique(self.star[r[known[r]]])) for r in (self.half, self.test)]
         if np.any(np.array(have) < self.c.least): return f'{have[0]} {self.f_star}s to learn from and {have[1]} to test have a value; {self.c.least[0]} and {self.c.least[1]} are needed'
 
+    def readable(self, p):
+        "Whether the oracle, if there is one, reads this parameter better than the floor, on the way from chance to 1."
+        if self.s.oracle is None or p not in self.s.oracle: return True
+        found = _oracle(self.s.oracle[p].to_numpy(), self.y(p), self.star, self.test, p, self.c)
+        return not found or (found[0]['score'] - found[0]['null'])/(1 - found[0]['null']) > self.c.floor
+
     def y(self, p): return self.meta[p].to_numpy()
     def z(self, block): return self.s.e.blocks[block]
 
 def _metric(y): return 'balanced accuracy' if is_class(y) else 'R2'
 
-# %% ../../nbs/69_table.ipynb #4b6a1fec
+# %% ../../nbs/69_table.ipynb #39c61903
 def _chance(y): return 1/len(pd.unique(y[pd.notna(y)])) if is_class(y) else 0. # balanced accuracy goes over the classes that are tested
 
 def _few(question, z, y, star, pool, test, block, target, c, sizes=None, probes=FEW):
@@ -122,6 +129,7 @@ def _ranked(z, factors, block):
     return [row('rank correlation', block, p, 'Spearman rho', score=float(r[p].iloc[int(best[p])]), tested=int(factors[p].notna().sum()), detail=f'dimension {int(best[p])}')
             for p in r if pd.notna(best[p])]
 
+# %% ../../nbs/69_table.ipynb #ee8c2e50
 def _oracle(guess, y, unit, test, target, c):
     known = test[pd.notna(y[test]) & pd.notna(guess[test])]
     if len(known) < 10: return []
@@ -139,7 +147,7 @@ def _found(z, unit, planted, block):
         out.append(row('anomaly', block, 'planted', f'share in the top 1 %, {k}', score=r['found'], null=.01, tested=len(names), detail=f"{r['planted']} planted, AUROC {r['auroc']:.3f}"))
     return out
 
-# %% ../../nbs/69_table.ipynb #4916fc24
+# %% ../../nbs/69_table.ipynb #7f9ed8ab
 def without_self(z, # (n, d)
                  group, unit # (n,) codes: mean over the group, leaving out rows of the same unit
                 ) -> np.ndarray: # (n, d); a row's own latent where there is nobody else
@@ -151,18 +159,19 @@ def without_self(z, # (n, d)
     mean = (total(g)[g] - total(pair)[pair])/np.maximum(n, 1)[:, None]
     return np.where(n[:, None] > 0, mean, z).astype(np.float32)
 
-# %% ../../nbs/69_table.ipynb #e9850864
+# %% ../../nbs/69_table.ipynb #c4804953
 @patch
 def few_tasks(self:_Audit):
+    "Parameters of the star from few labels."
     a, s, c = self, self.s, self.c
-    mean_star = lambda rows: _means(a.z(s.star), a.star, rows, len(s.e))
+    both = np.sort(np.concatenate([a.pool, a.test]))
+    mean = _means(a.z(s.star), a.star, both, len(s.e))
     for p in a.asked:
-        y, blocks = a.y(p), [s.star, *s.others]
-        for b in blocks: yield _few, 'few-shot', a.z(b), y, a.star, a.pool, a.test, b, p, c
-        both = np.sort(np.concatenate([a.pool, a.test]))
-        yield _few, 'few-shot, pooled', mean_star(both), y, a.star, a.pool, a.test, s.star, p, c, [c.labels]
-        if len(a.away):
-            for b in blocks: yield _few, 'few-shot, unseen instrument', a.z(b), y, a.star, a.pool, a.away, b, p, c, [c.labels]
+        y, blocks, one = a.y(p), [s.star, *s.others], [c.labels]
+        curve = None if a.readable(p) else one # the curve of what nobody can read is flat, and takes as long
+        for b in blocks: yield _few, 'few-shot', a.z(b), y, a.star, a.pool, a.test, b, p, c, one if b in s.brief else curve
+        yield _few, 'few-shot, pooled', mean, y, a.star, a.pool, a.test, s.star, p, c, one
+        if len(a.away): yield _few, 'few-shot, unseen instrument', a.z(s.star), y, a.star, a.pool, a.away, s.star, p, c, one
         if 'features' in blocks: yield _few, 'few-shot, forest', a.z('features'), y, a.star, a.pool, a.test, 'features', p, c, [c.labels, 10*c.labels], ('forest',)
         if s.oracle is not None and p in s.oracle: yield _oracle, s.oracle[p].to_numpy(), y, a.star, a.test, p, c
 
@@ -173,22 +182,24 @@ def _means(z, unit, rows, n): # every row of a unit gets the unit's mean over `r
 
 @patch
 def leak_tasks(self:_Audit):
+    "Parameters of the star from the instrument's block."
     a, s, c = self, self.s, self.c
     if s.instr is None: return
-    z = a.z(s.instr)
+    z, once = a.z(s.instr), replace(c, nulls=min(1, c.nulls))
     mine = s.held
     mean = np.zeros_like(z)
     for half in (a.half, a.test): mean[half] = without_self(z[half], a.instr[half], a.star[half]) # the halves share no star, so no mean may join them
     for p in a.asked:
         y = a.y(p)
         yield _knows, 'leak', z, y, a.star, a.half, a.test, s.instr, p, c
-        yield _knows, 'leak, pooled', mean, y, a.star, a.half, a.test, s.instr, p, c
-        if len(a.away): yield _knows, 'leak, unseen instrument', z, y, a.star, a.half, a.away, s.instr, p, c
+        yield _knows, 'leak, pooled', mean, y, a.star, a.half, a.test, s.instr, p, once
+        if len(a.away): yield _knows, 'leak, unseen instrument', z, y, a.star, a.half, a.away, s.instr, p, once
         yield _depends, z[mine], y[mine], a.star[mine], s.instr, p, c
 
-# %% ../../nbs/69_table.ipynb #74191d08
+# %% ../../nbs/69_table.ipynb #dc9ded78
 @patch
 def factor_tasks(self:_Audit):
+    "The instrument from every block."
     a, s, c = self, self.s, self.c
     for label, half, test in (('factor', a.half, a.test), ('factor, unseen instrument', *self._away_halves())):
         both = np.intersect1d(a.names[half], a.names[test])
@@ -196,9 +207,11 @@ def factor_tasks(self:_Audit):
         if len(both) < 2 or len(half) < 20 or len(test) < 10:
             if label == 'factor' or len(s.unseen): a.left.append(dict(what=label, why=f'{len(both)} {a.f_instr}s were seen on both sides, with {len(half)} and {len(test)} observations; 2 with 20 and 10 are needed'))
             continue
-        for b in s.e.blocks: yield _factor, label, a.z(b), a.names, a.star, half, test, b, a.f_instr, c if b in (s.star, s.instr) else replace(c, nulls=0)
+        for b in (s.e.blocks if label == 'factor' else filter(None, (s.star, s.instr))):
+            yield _factor, label, a.z(b), a.names, a.star, half, test, b, a.f_instr, replace(c, nulls=0 if b in s.others else c.nulls if label == 'factor' else min(1, c.nulls))
     if len(np.unique(a.names[s.held])) > 1: yield _depends, a.z(s.star)[s.held], a.names[s.held], a.star[s.held], s.star, a.f_instr, c
 
+# %% ../../nbs/69_table.ipynb #8c49146b
 @patch
 def _away_halves(self:_Audit):
     away = np.setdiff1d(self.s.unseen, self.away)
@@ -212,6 +225,7 @@ def _factor(question, z, names, star, pool, test, block, target, c):
 
 @patch
 def other_tasks(self:_Audit):
+    "What needs no labels, and what is asked of a block itself."
     a, s, c = self, self.s, self.c
     for b in (s.star, *s.others): yield _again, a.z(b), a.star, a.instr, s.held, b, f'{a.f_star} in another {a.f_instr}'
     for b in filter(None, (s.star, s.instr)): yield _shape, a.z(b)[s.held], b
@@ -228,7 +242,7 @@ def other_tasks(self:_Audit):
     if planted is not None and planted.any():
         for b in (s.star, *s.others): yield _found, a.z(b), a.star, planted.to_numpy(bool), b
 
-# %% ../../nbs/69_table.ipynb #dd49c979
+# %% ../../nbs/69_table.ipynb #6f29d512
 def _efficiencies(rows, star, floor, labels):
     few = rows[rows.question == 'few-shot']
     for p, part in few.groupby('target', sort=False):
@@ -265,7 +279,7 @@ def audit(s:Subject, # what to ask
     if s.oracle is None: a.left.append(dict(what='oracle', why='no predictions of a model that saw all labels'))
     return rows, a.left
 
-# %% ../../nbs/69_table.ipynb #b08805b1
+# %% ../../nbs/69_table.ipynb #7ab2c91a
 def _nearest_mean(z, names, new):
     values, at = np.unique(names, return_inverse=True)
     means = np.stack([np.bincount(at, k)/np.bincount(at) for k in np.asarray(z, float).T], 1) # (K, d)

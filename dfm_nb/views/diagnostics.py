@@ -170,12 +170,12 @@ def label_efficiency_bars(rows:pd.DataFrame, # of an audit
     fig.add_vline(0, line=dict(color='#222222', width=1))
     return style(fig, 800, 120 + len(targets)*(14*len(blocks) + 14), bargap=.25, showlegend=True, margin=dict(l=120, t=55), legend=TOP | dict(traceorder='reversed'))
 
-# %% ../../nbs/71_diagnostics.ipynb #66ba3e17
-def _way(part, way, ks, colour, legend):
+# %% ../../nbs/71_diagnostics.ipynb #801d2a5b
+def _way(part, way, ks, line, legend):
     "One way of adapting in one panel."
     mine = part[part.detail.isin([way, 'adapted: nothing'])].sort_values('labels', kind='stable')
     y = mine.score.clip(lower=FLOOR)
-    return go.Scatter(x=[ks.index(k) for k in mine.labels], y=y, name=way, legendgroup=way, showlegend=legend, mode='lines+markers', line_color=colour,
+    return go.Scatter(x=[ks.index(k) for k in mine.labels], y=y, name=way, legendgroup=way, showlegend=legend, mode='lines+markers', line=line,
                       customdata=mine.score, hovertemplate='%{customdata:.3f}', error_y=_bars(mine, y, FLOOR))
 
 def _panel_title(block, target, metric):
@@ -196,7 +196,7 @@ def new_instrument_curve(rows:pd.DataFrame, # of an audit
     fig, places = _panels([_panel_title(*k) for k in read + rest])
     for (b, t, m), (r, c) in zip(read + rest, places):
         part = new[(new.block == b) & (new.target == t) & (new.metric == m)]
-        for way, colour in zip(ways, (PALETTE[0], *PALETTE[2:])): fig.add_trace(_way(part, way, ks, colour, (r, c) == (1, 1)), row=r, col=c)
+        for k, way in enumerate(ways): fig.add_trace(_way(part, way, ks, dict(color=PALETTE[(0, 2, 3, 4)[k % 4]], width=1.5 if k else 4), (r, c) == (1, 1)), row=r, col=c) # two may coincide
         line = seen[(seen.target == t) & (seen.block == b)].score if t in order else part.null
         _reference(fig, next(iter(line), np.nan), 'dash' if t in order else 'dot', r, c)
         fig.update_yaxes(**dict(rangemode='tozero') if m == 'error' else dict(range=[FLOOR - .03, 1.05]), row=r, col=c)
@@ -204,7 +204,7 @@ def new_instrument_curve(rows:pd.DataFrame, # of an audit
     for r, c in places[-3:]: fig.update_xaxes(title='curves adapted to', row=r, col=c)
     return _key(fig, **dict(seen_instruments='dash') if read else {}, **dict(chance='dot') if rest else {})
 
-# %% ../../nbs/71_diagnostics.ipynb #17243fd8
+# %% ../../nbs/71_diagnostics.ipynb #427706a8
 def _grid(decoded, x, kinds, title, log):
     missing = [k for k in (x, *kinds, 'star', 'instrument') if k not in decoded]
     if missing: raise InputError(f'the decoded arrays have no {", ".join(missing)}; there are {", ".join(decoded)}')
@@ -217,7 +217,7 @@ def _grid(decoded, x, kinds, title, log):
         at = dict(row=stars.index(s) + 1, col=instrs.index(i) + 1)
         for kind, name in kinds.items():
             fig.add_scatter(x=decoded[x], y=decoded[kind][k], mode='lines', line=looks[kind], name=name, legendgroup=name, showlegend=not k, **at)
-    fig.update_xaxes(type='log' if log else 'linear').update_xaxes(title=title, row=len(stars)).update_annotations(font_size=13)
+    fig.update_xaxes(**dict(type='log', dtick=1) if log else {}).update_xaxes(title=title, row=len(stars)).update_annotations(font_size=13)
     return style(fig, 300*len(instrs) + 90, 150*len(stars) + 110, legend=TOP, margin_t=65)
 
 def swaps(decoded:dict # of decoded.npz: x, own, swapped (n, bins), t (bins,) days, star, instrument (n,) names
