@@ -6,6 +6,7 @@ BIN := .venv/bin
 RUN ?= runs/quick
 NB ?=
 FLAGS ?=
+ARGS ?=
 
 # Real recordings beside the checkout are used where they exist; DFM_DATA set to anything else, or to nothing, wins.
 ifeq ($(origin DFM_DATA),undefined)
@@ -25,7 +26,7 @@ install: .venv/.installed ## make .venv with the package and everything needed t
 	@sh scripts/install.sh
 	@touch $@
 
-run: install ## train and audit the quick causal model and show its summary (RUN=folder)
+run: install ## train the quick causal model, compare, audit, report (RUN=folder)
 	@if [ -f "$(RUN)/summary.md" ]; then $(BIN)/dfm resume "$(RUN)" && cat "$(RUN)/summary.md"; \
 	 elif [ -n "$$(ls -A "$(RUN)" 2>/dev/null)" ]; then $(BIN)/dfm resume "$(RUN)"; \
 	 else $(BIN)/dfm run causal --data sim:quick --out "$(RUN)"; fi
@@ -33,8 +34,8 @@ run: install ## train and audit the quick causal model and show its summary (RUN
 test: install ## everything that must hold (FLAGS="slow gpu" runs those cells too)
 	@FLAGS="$(FLAGS)" sh scripts/test.sh
 
-table: install ## both settings on both kinds of survey, three seeds: the table of the README (about half an hour)
-	@$(BIN)/python scripts/settings_table.py
+table: install ## both settings on both kinds of survey, three seeds: the tables of the README (about two hours; ARGS="--seeds 0")
+	@$(BIN)/python scripts/settings_table.py $(ARGS)
 
 picture: run ## the picture of the README, from the run that `make run` made (needs Chromium)
 	@$(BIN)/python scripts/picture.py "$(RUN)"

@@ -211,7 +211,7 @@ def factor_tasks(self:_Audit):
             yield _factor, label, a.z(b), a.names, a.star, half, test, b, a.f_instr, replace(c, nulls=0 if b in s.others else c.nulls if label == 'factor' else min(1, c.nulls))
     if len(np.unique(a.names[s.held])) > 1: yield _depends, a.z(s.star)[s.held], a.names[s.held], a.star[s.held], s.star, a.f_instr, c
 
-# %% ../../nbs/69_table.ipynb #8c49146b
+# %% ../../nbs/69_table.ipynb #9041d1b2
 @patch
 def _away_halves(self:_Audit):
     away = np.setdiff1d(self.s.unseen, self.away)
@@ -238,19 +238,21 @@ def other_tasks(self:_Audit):
         pair = [s.star, s.instr] if s.instr else [s.star]
         for name, blocks in {' + '.join(pair): pair, **{b: [b] for b in s.others}}.items():
             yield _disentangled, np.concatenate([a.z(b)[at] for b in blocks], 1), factors, a.star[at], name, c
-    planted = s.e.meta.get('planted')
-    if planted is not None and planted.any():
-        for b in (s.star, *s.others): yield _found, a.z(b), a.star, planted.to_numpy(bool), b
+    if 'planted' in s.e.meta:
+        planted = s.e.meta.planted.astype(str).str.lower().isin(('true', '1', '1.0')).to_numpy() # files keep booleans as words
+        if 0 < len(np.unique(a.star[planted])) < len(np.unique(a.star)):
+            for b in (s.star, *s.others): yield _found, a.z(b), a.star, planted, b
 
-# %% ../../nbs/69_table.ipynb #6f29d512
+# %% ../../nbs/69_table.ipynb #b8f841af
 def _efficiencies(rows, star, floor, labels):
     few = rows[rows.question == 'few-shot']
     for p, part in few.groupby('target', sort=False):
         if not part.ceiling.isna().all() and not part.ceiling.iloc[0] > floor: continue
         own = part[part.block == star]
         for b in part.block.unique():
-            if b == star: continue
-            r = label_efficiency(own, part[part.block == b], labels)
+            other = part[part.block == b]
+            if b == star or len(other) < 2: continue # without a curve nothing can be said
+            r = label_efficiency(own, other, labels)
             yield row('label efficiency', b, p, 'labels needed / labels of ' + star, score=r['ratio'], null=1., labels=own.labels.iloc[(own.labels - labels).abs().argmin()],
                        detail=f"{r['bound']}{r['ratio']:.3g}; {r['bound']}{r['needed']:.0f} labels for {r['target']:.3f}")
 

@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from ..core import Embeddings, InputError
 from ..plots import PALETTE, label, style
 
-# %% ../../nbs/70_maps.ipynb #715f6348
+# %% ../../nbs/70_maps.ipynb #d1582080
 def flat(z:np.ndarray # (N, d)
         ) -> np.ndarray: # (N, 2)
     "The first two principal components; a second axis of zeros for one dimension."
@@ -30,7 +30,7 @@ def _points(xy, y, name, scale, bar_x):
     else:
         for k, v in enumerate(sorted(y.dropna().unique(), key=str)):
             i = (y == v).to_numpy()
-            yield go.Scattergl(x=xy[i, 0], y=xy[i, 1], mode='markers', name=str(v), legendgroup=name, showlegend=scale, marker=dict(marker, color=PALETTE[k % 8]))
+            yield go.Scattergl(x=xy[i, 0], y=xy[i, 1], mode='markers', name=str(v), legendgroup=name, showlegend=scale, marker=dict(marker, color=PALETTE[k % 8], symbol=('circle', 'x', 'diamond-open')[k//8 % 3]))
 
 def latent_maps(e:Embeddings, # what to show
                 blocks=None, # names; None: all
