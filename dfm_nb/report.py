@@ -31,14 +31,16 @@ def harmless(fig:go.Figure) -> str: # JSON for a <script>
     for c in '<>&\u2028\u2029': text = text.replace(c, f'\\u{ord(c):04x}')
     return text
 
-# %% ../nbs/74_report.ipynb #7a2f09ab
+# %% ../nbs/74_report.ipynb #250f4021
 AT_MOST = 2000 # points in a panel of a map: enough to see, few enough to be drawn without WebGL, which not every browser has
 
 def _maps(run, rows):
     if not (run/'embeddings.parquet').exists(): raise InputError('the run has no embeddings.parquet')
     e = Embeddings.load(run/'embeddings.parquet')
-    try: colour = [p for p in main_targets(rows) if p in e.meta][:3]
-    except InputError: colour = [p for p, f in owners(e).items() if f == e.factors[0] and e.meta[p].notna().mean() > .5 and e.meta[p].nunique() > 1][:3]
+    rest, known = [p for p, f in owners(e).items() if f == e.factors[0] and e.meta[p].nunique() > 1], lambda p: e.meta[p].notna().mean() > .5
+    try: colour = [p for p in main_targets(rows) if p in e.meta]
+    except InputError: colour = rest
+    colour = ([p for p in colour if known(p)] or colour)[:3] # what few stars have leaves a map grey
     number, more = [c for c in colour if pd.api.types.is_numeric_dtype(e.meta[c])], {}
     classes = [c for c in (*colour, e.factors[1]) if c not in number]
     for c in classes: # there are eight colours
@@ -88,8 +90,9 @@ def _forms(rows):
     named = ranked[['target', 'score', 'detail']].set_axis(['parameter', 'Spearman ρ', 'of'], axis=1)
     return dict(tables=out + [(named, 'Largest rank correlation of a dimension with each parameter.')]*bool(len(ranked)))
 
-# %% ../nbs/74_report.ipynb #c26fdab4
-def _fig(fig, caption): return dict(figures=[(fig, caption)])
+# %% ../nbs/74_report.ipynb #cb4b1870
+def _fig(fig, caption): return dict(figures=[(fig.update_layout(width=min(fig.layout.width, 1150)), caption)]) # of the page's 1180
+def _telling(rows): return rows[~(rows.question.eq('label efficiency') & rows.detail.str.startswith('>') & rows.score.le(1))] # more than as many: no bar
 
 SECTIONS = [ # title, how to read it, and what makes it of a run, the description of its audit and its rows
     ('Main numbers', '{note}', lambda run, about, rows: _main(about, rows)),
@@ -99,7 +102,7 @@ SECTIONS = [ # title, how to read it, and what makes it of a run, the descriptio
     ('Few-shot curves', 'How well parameters are read with few labels. Thick: {s}, with its 95% interval. Dashed: the oracle, trained on all labels. Dotted: chance.',
      lambda run, about, rows: _fig(few_shot_curves(rows), 'Score against the number of labels; a triangle at the lower edge marks a score below it.')),
     ('Label efficiency', 'How many times more labels another block needs. Hatched bars are bounds: it never got there (>), or was there from the start (<). Short hatched bars tell nothing: few {star}s have that label.',
-     lambda run, about, rows: _fig(label_efficiency_bars(rows), 'Labels needed by each block, relative to the star block.')),
+     lambda run, about, rows: _fig(label_efficiency_bars(_telling(rows)), 'Labels needed by each block, relative to the star block.')),
     ('A new {instr}', 'Scores through one {instr} that was never trained on, before and after the model was adapted to some of its curves. Where e_instr alone is adapted, {s} stays as it is.',
      lambda run, about, rows: _fig(new_instrument_curve(rows, about.get('labels', 100)), 'Dashed: through instruments that were seen. Dotted: chance.')),
     ('Maps', 'Each dot is an observation, on the first two principal components of a block. {s} should be ordered by parameters of the {star} and not by {instr}{other}.',
@@ -123,9 +126,9 @@ def _sections(run, about, rows):
         except (ValueError, OSError, KeyError, EOFError, BadZipFile) as e: missing.append(dict(what=fill(title), why=str(e)))
     return made, missing
 
-# %% ../nbs/74_report.ipynb #fb9373a5
+# %% ../nbs/74_report.ipynb #85d4b9f3
 CSS = '''
-body { font: 16px/1.5 Helvetica, Arial, sans-serif; color: #222; max-width: 1100px; margin: 0 auto; padding: 0 16px 60px }
+body { font: 16px/1.5 Helvetica, Arial, sans-serif; color: #222; max-width: 1180px; margin: 0 auto; padding: 0 12px 60px }
 h1 { font-size: 1.7em; margin-bottom: .1em }
 h2 { margin-top: 2em; border-bottom: 1px solid #ccc }
 p, li, figcaption { max-width: 50em }

@@ -10,7 +10,7 @@ import numpy as np, pandas as pd
 from ..core import rng
 from .probes import FEW, best_of, fitted, interval, resampled, score
 
-# %% ../../nbs/68_fewshot.ipynb #80dd0c1d
+# %% ../../nbs/68_fewshot.ipynb #ceaf782a
 LABELS = (10, 30, 100, 300, 1000)
 
 def sizes_for(n:int, # stars that may be labelled
@@ -41,7 +41,8 @@ def few_shot(z, # (N, d) latents
     pool, test = np.intersect1d(pool, known), np.intersect1d(test, known)
     orders = [_order(star, pool, rng(seed, 'few-shot', d)) for d in range(draws)]
     out = []
-    for n in sizes or sizes_for(len(orders[0])):
+    n_all = len(orders[0])
+    for n in sorted({min(n, n_all) for n in sizes}) if sizes else sizes_for(n_all):
         scores, spread, chosen = [], [], []
         for d, order in enumerate(orders):
             rows = order[:n]

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['AuditConfig', 'Subject', 'without_self', 'audit', 'new_instrument']
 
-# %% ../../nbs/69_table.ipynb #8ec0a657
+# %% ../../nbs/69_table.ipynb #e1c67054
 import os
 from dataclasses import asdict, dataclass, field, replace
 import numpy as np, pandas as pd
@@ -19,7 +19,7 @@ from .disentangle import collapse, disentanglement, rank_correlation
 from .retrieval import retrieval
 from .anomaly import isolation, local_outlier, neighbour_distance, pool as pooled_units, recovered
 from .dependence import dependence
-from .fewshot import few_shot, label_efficiency, sizes_for
+from .fewshot import LABELS, few_shot, label_efficiency
 
 # %% ../../nbs/69_table.ipynb #7bdacd4a
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Subject:
     @property
     def others(self): return [b for b in self.e.blocks if b not in (self.star, self.instr)] # baselines
 
-# %% ../../nbs/69_table.ipynb #ac6609e5
+# %% ../../nbs/69_table.ipynb #afdbe7ff
 class _Audit:
     "Codes, halves and usable parameters of a subject."
     def __init__(self, s:Subject, c:AuditConfig):
@@ -62,9 +62,8 @@ class _Audit:
         self.pool = np.flatnonzero(~tested & ~away) # few-shot labels may come from all stars that are not tested
         self.away = np.flatnonzero(tested & away) # tested stars through unseen instruments
         self.meta, self.asked = self._usable(), []
-        for p, owner in owners(Embeddings({}, self.meta, e.factors)).items():
+        for p, owner in owners(Embeddings({}, e.meta, e.factors)).items(): # of all values, also those that are too few to be asked
             if owner != self.f_star: continue
-            if s.e.meta[p].nunique(dropna=False) < 2: continue # a constant column describes nothing
             why = self._why_not(self.meta[p])
             if why: self.left.append(dict(what=p, why=why))
             else: self.asked.append(p)
@@ -159,7 +158,7 @@ def without_self(z, # (n, d)
     mean = (total(g)[g] - total(pair)[pair])/np.maximum(n, 1)[:, None]
     return np.where(n[:, None] > 0, mean, z).astype(np.float32)
 
-# %% ../../nbs/69_table.ipynb #c4804953
+# %% ../../nbs/69_table.ipynb #af6e6c12
 @patch
 def few_tasks(self:_Audit):
     "Parameters of the star from few labels."
@@ -168,7 +167,7 @@ def few_tasks(self:_Audit):
     mean = _means(a.z(s.star), a.star, both, len(s.e))
     for p in a.asked:
         y, blocks, one = a.y(p), [s.star, *s.others], [c.labels]
-        curve = None if a.readable(p) else one # the curve of what nobody can read is flat, and takes as long
+        curve = sorted({*LABELS, c.labels, len(s.e)}) if a.readable(p) else one # the curve of what nobody can read is flat, and takes as long
         for b in blocks: yield _few, 'few-shot', a.z(b), y, a.star, a.pool, a.test, b, p, c, one if b in s.brief else curve
         yield _few, 'few-shot, pooled', mean, y, a.star, a.pool, a.test, s.star, p, c, one
         if len(a.away): yield _few, 'few-shot, unseen instrument', a.z(s.star), y, a.star, a.pool, a.away, s.star, p, c, one
@@ -188,7 +187,7 @@ def leak_tasks(self:_Audit):
     z, once = a.z(s.instr), replace(c, nulls=min(1, c.nulls))
     mine = s.held
     mean = np.zeros_like(z)
-    for half in (a.half, a.test): mean[half] = without_self(z[half], a.instr[half], a.star[half]) # the halves share no star, so no mean may join them
+    for half in filter(len, (a.half, a.test)): mean[half] = without_self(z[half], a.instr[half], a.star[half]) # the halves share no star, so no mean may join them
     for p in a.asked:
         y = a.y(p)
         yield _knows, 'leak', z, y, a.star, a.half, a.test, s.instr, p, c
@@ -211,7 +210,7 @@ def factor_tasks(self:_Audit):
             yield _factor, label, a.z(b), a.names, a.star, half, test, b, a.f_instr, replace(c, nulls=0 if b in s.others else c.nulls if label == 'factor' else min(1, c.nulls))
     if len(np.unique(a.names[s.held])) > 1: yield _depends, a.z(s.star)[s.held], a.names[s.held], a.star[s.held], s.star, a.f_instr, c
 
-# %% ../../nbs/69_table.ipynb #9041d1b2
+# %% ../../nbs/69_table.ipynb #55079cb8
 @patch
 def _away_halves(self:_Audit):
     away = np.setdiff1d(self.s.unseen, self.away)
@@ -240,7 +239,8 @@ def other_tasks(self:_Audit):
             yield _disentangled, np.concatenate([a.z(b)[at] for b in blocks], 1), factors, a.star[at], name, c
     if 'planted' in s.e.meta:
         planted = s.e.meta.planted.astype(str).str.lower().isin(('true', '1', '1.0')).to_numpy() # files keep booleans as words
-        if 0 < len(np.unique(a.star[planted])) < len(np.unique(a.star)):
+        if len(np.unique(a.star)) <= 12: a.left.append(dict(what='planted', why=f'{len(np.unique(a.star))} {a.f_star}s are too few to have neighbours'))
+        elif 0 < len(np.unique(a.star[planted])) < len(np.unique(a.star)):
             for b in (s.star, *s.others): yield _found, a.z(b), a.star, planted, b
 
 # %% ../../nbs/69_table.ipynb #b8f841af

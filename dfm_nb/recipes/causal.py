@@ -178,7 +178,7 @@ def _error(model, obs):
     out = model(*(torch.from_numpy(a).to(next(model.parameters()).device) for a in (b.x, b.mask, b.t)))
     return float(masked_error(out['wave'], out['y'], out['mask']))
 
-# %% ../../nbs/80_causal.ipynb #4ac70fd0
+# %% ../../nbs/80_causal.ipynb #5a3569d5
 def subject(run:Run, job:Job) -> Subject:
     "What the audit is asked about."
     e = all_blocks(run)
@@ -191,7 +191,7 @@ def _audit(job, run, progress, **change):
     rows, left = audit(s, ask, progress)
     n = lambda f, at=slice(None): int(o.meta[f].iloc[at].nunique())
     f, g = o.factors
-    about = dict(recipe='causal', setting=c.setting, data=o.name, seed=ask.seed, labels=ask.labels, draws=ask.draws, blocks=dict(star=s.star, instr=s.instr), factors=list(o.factors),
+    about = dict(recipe='causal', setting=c.setting, data=run.config['data']['name'], seed=ask.seed, labels=ask.labels, draws=ask.draws, blocks=dict(star=s.star, instr=s.instr), factors=list(o.factors),
                  counts={'observations': len(o), 'samples': o.x.shape[2], f: n(f), g: n(g), f'held {f}': n(f, np.concatenate([job.held, job.unseen])) - n(f, job.rows) if len(job.unseen) else n(f, job.held), f'unseen {g}': n(g, job.unseen) if len(job.unseen) else 0})
     write_audit(run/'audit.json', about, pd.concat([rows, _adapted(job, run, s, ask)], ignore_index=True), left)
 
@@ -200,7 +200,8 @@ def _odd(job, run, progress):
     e = Embeddings.load(run/'embeddings.parquet')
     f = job.obs.factors[0]
     own = [p for p, owner in owners(e).items() if owner == f and e.meta[p].nunique() > 1]
-    table = anomalies(e.blocks[_names(job.obs)[0]], e.meta[[f, *own]], f, top=100, seed=job.config.seed)
+    try: table = anomalies(e.blocks[_names(job.obs)[0]], e.meta[[f, *own]], f, top=100, seed=job.config.seed)
+    except InputError: table = pd.DataFrame(columns=[f, 'score', 'why']) # a handful of stars: nobody has neighbours
     with replacing(run/'anomalies.csv') as tmp: table.to_csv(tmp, index=False)
 
 @patch
@@ -246,7 +247,7 @@ def resume(path, # run folder
     run = Run(path)
     return run if run.finished else go_on(run, open_job(run, obs, progress), progress)
 
-# %% ../../nbs/80_causal.ipynb #bc708344
+# %% ../../nbs/80_causal.ipynb #0706cc8a
 def audit_again(path, # run folder with embeddings
                 obs:Observations | None=None, # the same data; None: opened again
                 progress:bool=True, # bars
@@ -256,7 +257,11 @@ def audit_again(path, # run folder with embeddings
     run = Run(path)
     if not (run/'embeddings.parquet').exists(): raise InputError(f'{path} has not been trained to the end, so there is nothing to audit; finish it with: dfm resume {path}')
     job = open_job(run, obs, progress)
+    late = ('audit.json', 'anomalies.csv', 'summary.md')
+    missing = [s.output for s in job.stages() if s.output not in late and not (run/s.output).exists()]
+    if missing: raise InputError(f'{path} was stopped before {missing[0]}; finish it with: dfm resume {path}')
     _audit(job, run, progress, **change)
+    if not (run/'anomalies.csv').exists(): _odd(job, run, progress)
     write_report(run)
     return run
 

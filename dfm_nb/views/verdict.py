@@ -44,7 +44,7 @@ def _read(rows, a, question='few-shot'):
     t = t.assign(other=rest.block.reindex(t.index), other_score=rest.score.reindex(t.index), above=t.score - t.null)
     return t.assign(share=t.above/(t.ceiling.fillna(1) - t.null), readable=(t.ceiling.fillna(part.groupby('target').score.max()) - t.null)/(1 - t.null) > READABLE)
 
-# %% ../../nbs/72_verdict.ipynb #b9f847de
+# %% ../../nbs/72_verdict.ipynb #fbab5ff4
 def _grade(share): return 'yes' if share >= GOOD else 'partly' if share >= SOME else 'no'
 
 def _knows_star(rows, a):
@@ -65,7 +65,7 @@ def _knows_star(rows, a):
 def _found_again(rows, a):
     part = _of(rows, 'retrieval')
     own, rest = _of(part, 'retrieval', a.s).iloc[0], part[part.block != a.s].sort_values('score')
-    share, ahead = (own.score - own.null)/(1 - own.null), len(rest) and rest.score.iloc[-1] > own.score
+    share, ahead = (own.score - own.null)/max(1 - own.null, 1e-9), len(rest) and rest.score.iloc[-1] > own.score
     mark = 'yes' if share >= FOUND else 'partly' if share >= NEAR else 'no'
     beside = f'; best baseline: {rest.block.iloc[-1]} {rest.score.iloc[-1]:.0%}' if len(rest) else ''
     text = f'The nearest latent from another {a.instr} is the same {a.star} in {own.score:.0%} of cases (chance {own.null:.1%}{beside}).'
@@ -105,7 +105,7 @@ def _knows_factor(rows, a):
     r = _of(rows, 'factor', a.i).iloc[0]
     return _grade((r.score - r.null)/(1 - r.null)), f'The {a.instr} is told from {a.i}: {r.metric} {_two(r.score)}{_span(r)}; exchanged labels give {_two(r.null)}.'
 
-# %% ../../nbs/72_verdict.ipynb #a3de7d8b
+# %% ../../nbs/72_verdict.ipynb #3b16bd8d
 LIMIT = {'': '', '<': 'less than ', '>': 'more than '}
 def _times(v): return f'{v:.2g}' if v < 10 else f'{v:,.0f}'
 
@@ -120,11 +120,11 @@ def _ratios(part):
     "Label efficiencies as text, their median, and the least of those that are known."
     part = part.assign(bound=part.detail.str[:1].where(part.detail.str[:1].isin(['<', '>']), '')).sort_values(['score', 'bound'], kind='stable')
     mid, known, never = _middle(part), part[part.bound != '>'], part[part.bound == '>']
-    end = lambda r: f'{r.target} {r.bound}{_times(r.score)}'
-    ends = f'; least {end(known.iloc[0])}, most {end(known.iloc[-1])}' if len(known) > 1 else ''
-    text = f"{LIMIT[mid.bound]}{_times(mid.score)} times as many labels (median over {_many(len(part), 'parameter')}{ends})."
+    end = lambda r: f'{r.bound}{_times(r.score)} ({r.target})'
+    text = f"{LIMIT[mid.bound]}{_times(mid.score)} times as many labels (median over {_many(len(part), 'parameter')})."
+    if len(known) > 1: text += f' Where it gets there: from {end(known.iloc[0])} to {end(known.iloc[-1])}.'
     with_all = never.groupby((never.score*never.labels).round(), sort=True).target.agg(', '.join)[::-1]
-    if len(never): text += f' Never reached with all labels there are: ' + '; '.join(f'{p} ({n:,.0f})' for n, p in with_all.items()) + '.'
+    if len(never): text += ' Never reached with all labels there are: ' + '; '.join(f'{p} ({n:,.0f})' for n, p in with_all.items()) + '.'
     return text, mid.score, known.score.min()
 
 def _fewer_labels(rows, a):
@@ -140,7 +140,7 @@ def _fewer_labels(rows, a):
     mark = 'yes' if median >= TWICE and not least < 1 else 'partly' if median >= 1 else 'no'
     return mark, f"For what {a.s} reads with {part.labels.iloc[0]:.0f} labels, {who} needs {said}"
 
-# %% ../../nbs/72_verdict.ipynb #df1d35b1
+# %% ../../nbs/72_verdict.ipynb #8227b1f0
 def _forest(rows, a):
     part, own = _of(rows, 'few-shot, forest'), _read(rows, a)
     t = part.sort_values('labels', kind='stable').groupby('target').agg(few=('score', 'first'), many=('score', 'last'), most=('labels', 'max')).join(own[own.readable][['score', 'null']], how='inner')
@@ -149,7 +149,7 @@ def _forest(rows, a):
     def against(other):
         d = (t.score - other).sort_values()
         ahead, behind = (d > NEAR).sum(), d.index[d < -NEAR]
-        return ahead, len(behind), f'ahead on {ahead}, level on {len(d) - ahead - len(behind)}, behind on {len(behind)}' + (f' ({", ".join(behind)})' if len(behind) else '')
+        return ahead, len(behind), f'ahead on {ahead}, level (within {NEAR}) on {len(d) - ahead - len(behind)}, behind on {len(behind)}' + (f' ({", ".join(behind)})' if len(behind) else '')
     (ahead, behind, few), (*_, many) = against(t.few), against(t.many)
     text = f"Of {_many(len(t), 'parameter')}, {a.s} with {a.labels} labels, against features and a random forest with {a.labels}, is {few}. "
     fewer = f' (or all there are, for {(t.most < part.labels.max()).sum()} of them)' if (t.most < part.labels.max()).any() else ''
