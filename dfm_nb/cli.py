@@ -46,7 +46,7 @@ def _report(run):
     if not run.finished: raise KeyboardInterrupt
     print((run/'summary.md').read_text())
 
-# %% ../nbs/91_cli.ipynb #1a116307
+# %% ../nbs/91_cli.ipynb #c89af0fc
 def audit(a):
     "Audit a trained run anew, and write its report."
     from dfm_nb.recipes import causal
@@ -59,6 +59,7 @@ def report(a):
     "Write the report of a run from what its folder holds."
     from dfm_nb.core import Run
     from dfm_nb.report import write_report
+    if not Run(a.run).finished: raise InputError(f'{a.run} is not finished; go on with: dfm resume {a.run}')
     print(write_report(Run(a.run)))
 
 # %% ../nbs/91_cli.ipynb #cdef70f2

@@ -177,7 +177,7 @@ def owners(obs:Observations # with parameters
         out[p] = constant[0] if constant else 'observation'
     return out
 
-# %% ../nbs/00_core.ipynb #ab49e960
+# %% ../nbs/00_core.ipynb #369af639
 @dataclass
 class Embeddings:
     "Latents of observations, a block per factor, with their table."
@@ -205,12 +205,14 @@ class Embeddings:
 
     @classmethod
     def load(cls, path):
-        "Read what `save` wrote."
-        import pyarrow.parquet as pq
-        table = pq.read_table(path)
-        about = json.loads(table.schema.metadata[b'dfm_nb'])
-        blocks = {k: np.stack(table[k].to_numpy()) for k in about['blocks']}
-        return cls(blocks, table.drop_columns(about['blocks']).to_pandas(), tuple(about['factors']))
+        "Read what `save` wrote; an `InputError` for anything else."
+        import pyarrow as pa, pyarrow.parquet as pq
+        try:
+            table = pq.read_table(path)
+            about = json.loads(table.schema.metadata[b'dfm_nb'])
+            blocks = {k: np.stack(table[k].to_numpy()) for k in about['blocks']}
+            return cls(blocks, table.drop_columns(about['blocks']).to_pandas(), tuple(about['factors']))
+        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as e: raise InputError(f'{path} is missing or no embeddings of dfm_nb ({type(e).__name__}); remove it and summary.md, and make it again with: dfm resume RUN') from e
 
 # %% ../nbs/00_core.ipynb #9d9fea6b
 class replacing:

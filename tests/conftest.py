@@ -5,7 +5,11 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import repeat
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
@@ -69,15 +73,9 @@ for line in sys.stdin:
 """
 
 
-@pytest.fixture(scope="session")
-def fork(tmp_path_factory):
-    """As `dfm`, but seconds of imports are paid once: each command runs in a child of a process that has them behind it.
-
-    `during(pid)` is called while the command runs. `crash=(folder, when, signal)`: the command sends itself a signal just before
-    it changes something in the folder: for the `when`-th time if that is a number, else the file of that name, or, with (name, n),
-    that file for the n-th time.
-    """
-    said, text = tmp_path_factory.mktemp("said"), dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+@contextmanager
+def forking(said: Path):
+    "A process that has seconds of imports behind it; gives the function that runs a command in a child of it. See `fork`."
     out, err = said / "out", said / "err"
 
     def run(*args, cwd, timeout=120, during=None, crash=None):
@@ -94,9 +92,37 @@ def fork(tmp_path_factory):
             late.cancel()
         return subprocess.CompletedProcess(args, status, out.read_text(), err.read_text())
 
-    with subprocess.Popen([sys.executable, "-c", FORK], env=environment(CUDA_VISIBLE_DEVICES=""), **text) as server:
+    with subprocess.Popen([sys.executable, "-c", FORK], env=environment(CUDA_VISIBLE_DEVICES=""), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         yield run
         server.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def fork(tmp_path_factory):
+    """As `dfm`, but imports are paid once: fork('run', 'causal', ..., cwd=folder).
+
+    `during(pid)` is called while the command runs. `crash=(folder, when, signal)`: the command sends itself a signal just before
+    it changes something in the folder: for the `when`-th time if that is a number, else the file of that name, or, with (name, n),
+    that file for the n-th time.
+    """
+    with forking(tmp_path_factory.mktemp("said")) as run: yield run
+
+
+@pytest.fixture(scope="session")
+def both(fork, tmp_path_factory):
+    "Keeps two cores busy: both(function, things) calls function(fork, thing) for every thing, two at a time, and returns the list."
+    with forking(tmp_path_factory.mktemp("said")) as other:
+        idle = SimpleQueue()
+        for f in (fork, other): idle.put(f)
+
+        def call(function, thing):
+            f = idle.get()
+            try: return function(f, thing)
+            finally: idle.put(f)
+
+        def run(function, things):
+            with ThreadPoolExecutor(2) as pool: return [*pool.map(call, repeat(function), things)]
+        yield run
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import numpy as np, pandas as pd
 import dfm_nb
 from ..core import InputError, write_json
 
-# %% ../../nbs/59_schema.ipynb #3c027247
+# %% ../../nbs/59_schema.ipynb #6e9bf20d
 FORMAT = 1 # grows when older files can no longer be read
 TEXT = ['question', 'block', 'target', 'metric', 'detail']
 NUMBERS = ['score', 'low', 'high', 'null', 'null_high', 'ceiling', 'labels', 'tested']
@@ -43,20 +43,33 @@ def write_audit(path, # audit.json
     records = [{k: plain(v) for k, v in r.items()} for r in rows[COLUMNS].to_dict('records')]
     write_json(path, dict(format=FORMAT, about=dict(about, versions=versions()), left_out=left, rows=records))
 
+def _sound(a) -> str:
+    "What is wrong with the content of an audit.json, or nothing."
+    if not isinstance(a, dict) or a.get('format') != FORMAT: return f"has the format {a.get('format') if isinstance(a, dict) else None!r}; this version reads {FORMAT}"
+    about, rows, left = (a.get(k) for k in ('about', 'rows', 'left_out'))
+    kinds = dict(recipe=str, setting=str, data=str, labels=int, blocks=dict, factors=list, counts=dict)
+    if not isinstance(about, dict): return 'has no description'
+    bad = [k for k, t in kinds.items() if k in about and not isinstance(about[k], t)]
+    if bad: return f'describes {bad[0]} as {about[bad[0]]!r}'
+    if not isinstance(left, list) or not all(isinstance(l, dict) and {'what', 'why'} <= set(l) for l in left): return 'does not say what was left out'
+    if not isinstance(rows, list): return 'has no rows'
+    number = lambda v: v is None or isinstance(v, (int, float)) and abs(v) < 1e300
+    for k, r in enumerate(rows):
+        if not isinstance(r, dict) or set(COLUMNS) - set(r): return f'lacks columns in row {k}'
+        if not all(isinstance(r[c], str) for c in TEXT) or not all(number(r[c]) for c in NUMBERS): return f'has words for numbers, or numbers for words, in row {k}'
+    return ''
+
+# %% ../../nbs/59_schema.ipynb #277975c8
 def read_audit(path) -> tuple[dict, pd.DataFrame, list]: # about, rows, what was left out
     "What `write_audit` wrote; an `InputError` for anything else."
+    again = 'Make it again with: dfm audit RUN'
     try: a = json.loads(open(path, encoding='utf-8').read())
-    except FileNotFoundError: raise InputError(f'there is no {path}; make it with: dfm audit RUN') from None
-    except (ValueError, OSError) as e: raise InputError(f'{path} cannot be read as JSON ({e}); make it again with: dfm audit RUN') from e
-    found = a.get('format') if isinstance(a, dict) else None
-    if found != FORMAT: raise InputError(f'{path} has the format {found!r}; this version reads {FORMAT}. Make it again with: dfm audit RUN')
-    if not isinstance(a.get('rows'), list) or not isinstance(a.get('about'), dict): raise InputError(f'{path} lacks rows or about; make it again with: dfm audit RUN')
-    bad = [k for k, r in enumerate(a['rows']) if not isinstance(r, dict) or set(COLUMNS) - set(r)]
-    if bad: raise InputError(f'{path}: row {bad[0]} lacks columns; make it again with: dfm audit RUN')
-    try: return a['about'], table(a['rows']), list(a.get('left_out', []))
-    except (TypeError, ValueError) as e: raise InputError(f'{path} has a number that is none ({e}); make it again with: dfm audit RUN') from e
+    except FileNotFoundError: raise InputError(f'there is no {path}. {again}') from None
+    except (ValueError, OSError, RecursionError) as e: raise InputError(f'{path} cannot be read as JSON ({str(e)[:80]}). {again}') from None
+    if wrong := _sound(a): raise InputError(f'{path} {wrong}. {again}')
+    return a['about'], table(a['rows']), a['left_out']
 
-# %% ../../nbs/59_schema.ipynb #a22c7e12
+# %% ../../nbs/59_schema.ipynb #928dcb2d
 def wide(rows:pd.DataFrame, # COLUMNS
          index:tuple=('target',) # what a line stands for
         ) -> pd.DataFrame: # index, a column per block: scores, with the half width of their interval

@@ -195,7 +195,7 @@ def leak_tasks(self:_Audit):
         if len(a.away): yield _knows, 'leak, unseen instrument', z, y, a.star, a.half, a.away, s.instr, p, once
         yield _depends, z[mine], y[mine], a.star[mine], s.instr, p, c
 
-# %% ../../nbs/69_table.ipynb #dc9ded78
+# %% ../../nbs/69_table.ipynb #6af4121d
 @patch
 def factor_tasks(self:_Audit):
     "The instrument from every block."
@@ -203,8 +203,8 @@ def factor_tasks(self:_Audit):
     for label, half, test in (('factor', a.half, a.test), ('factor, unseen instrument', *self._away_halves())):
         both = np.intersect1d(a.names[half], a.names[test])
         half, test = (r[np.isin(a.names[r], both)] for r in (half, test))
-        if len(both) < 2 or len(half) < 20 or len(test) < 10:
-            if label == 'factor' or len(s.unseen): a.left.append(dict(what=label, why=f'{len(both)} {a.f_instr}s were seen on both sides, with {len(half)} and {len(test)} observations; 2 with 20 and 10 are needed'))
+        if len(both) < 2 or len(half) < 10 or len(test) < 10:
+            if label == 'factor' or len(s.unseen): a.left.append(dict(what=label, why=f'{len(both)} {a.f_instr}s were seen on both sides, with {len(half)} and {len(test)} observations; 2 with 10 and 10 are needed'))
             continue
         for b in (s.e.blocks if label == 'factor' else filter(None, (s.star, s.instr))):
             yield _factor, label, a.z(b), a.names, a.star, half, test, b, a.f_instr, replace(c, nulls=0 if b in s.others else c.nulls if label == 'factor' else min(1, c.nulls))
