@@ -42,19 +42,20 @@ def dfm(tmp_path):
 
 
 FORK = """
-import json, os, sys, traceback
+import json, os, shutil, sys, traceback
 import dfm_nb.recipes.causal, plotly.graph_objects as go, torch._dynamo
 from dfm_nb.cli import main
 go.Figure([go.Scatter(), go.Scattergl()]).to_json()
 
-def crash(folder, when, signal):
+def crash(folder, when, what):
     changes, when = [], [when, 1] if isinstance(when, str) else when
     def hook(event, args):
         if event == 'open' and not {'w', 'a'} & {*str(args[1])} or event not in ('open', 'os.rename', 'os.mkdir'): return
         path = os.path.abspath(str(args[1 if event == 'os.rename' else 0]))
         if not path.startswith(folder) or event == 'os.mkdir' and os.path.exists(path): return
         changes.append(os.path.relpath(path, folder))
-        if when in (len(changes), [changes[-1], changes.count(changes[-1])]): os.kill(os.getpid(), signal)
+        if isinstance(what, str): os.path.isdir(folder) and shutil.copytree(folder, os.path.join(what, str(len(changes)), os.path.basename(folder)))
+        elif when in (len(changes), [changes[-1], changes.count(changes[-1])]): os.kill(os.getpid(), what)
     sys.addaudithook(hook)
 
 for line in sys.stdin:
@@ -103,7 +104,7 @@ def fork(tmp_path_factory):
 
     `during(pid)` is called while the command runs. `crash=(folder, when, signal)`: the command sends itself a signal just before
     it changes something in the folder: for the `when`-th time if that is a number, else the file of that name, or, with (name, n),
-    that file for the n-th time.
+    that file for the n-th time. With a path instead of a signal the folder, as a crash would leave it, is copied there each time.
     """
     with forking(tmp_path_factory.mktemp("said")) as run: yield run
 

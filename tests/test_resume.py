@@ -84,20 +84,18 @@ def same(run: Path, whole: Path):
     assert said(run) == said(whole)
 
 
-def test_a_crash_at_every_change(short, both, tmp_path):
-    def walk(fork, parity):
-        folder = tmp_path / str(parity)
-        folder.mkdir()
-        shutil.copy(short.parent / "survey.npz", folder)
-        for change in range(1 + parity, 200, 2):
-            shutil.rmtree(folder / "run", ignore_errors=True)
-            answer = fork(*SHORT, cwd=folder, crash=(folder / "run", change, signal.SIGKILL))
-            if answer.returncode == 0: return change
-            killed(answer)
-            if not (folder / "run" / "config.json").exists(): assert "config.json" in message(fork(*RESUME, cwd=folder)); continue  # it had not begun
-            fine(fork(*RESUME, cwd=folder))
-            same(folder / "run", short)
-    assert min(both(walk, range(2))) > 40
+def test_a_crash_at_every_change(path, short, forked, both, tmp_path):
+    "What is on the disk just before a change is what a crash there leaves."
+    fine(forked(*SHORT, crash=(path, 0, tmp_path / "at")))
+    states = sorted((tmp_path / "at").iterdir(), key=lambda p: int(p.name))
+    assert len(states) > 40 and not (states[0] / "run" / "config.json").exists() and not (states[-1] / "run" / "summary.md").exists()
+
+    def check(fork, state):
+        answer = fork(*RESUME, cwd=state)
+        if not (state / "run" / "config.json").exists(): assert "config.json" in message(answer); return  # it had not begun
+        fine(answer)
+        same(state / "run", short)
+    both(check, states)
 
 
 def test_crashes_after_crashes(path, whole, forked):
@@ -131,14 +129,29 @@ MOMENTS = [("metrics.jsonl", 2), "checkpoint/state.safetensors", ("checkpoint/st
            (f"{AE}/metrics.jsonl", 2), f"{AE}/checkpoint/state.safetensors", f"{AE}.parquet", "decoded.npz", "audit.json", "anomalies.csv", "report.html", "summary.md"]
 
 
-@pytest.mark.parametrize("which, moment", [*((signal.SIGINT, k) for k in MOMENTS), *((signal.SIGTERM, k) for k in MOMENTS[::2])], ids=lambda v: getattr(v, "name", str(v)))
-def test_a_signal_stops_and_saves(which, moment, path, whole, forked):
-    answer = forked(*RUN, crash=(path, moment, which))
+STOPS = [*((signal.SIGINT, k) for k in MOMENTS), *((signal.SIGTERM, k) for k in MOMENTS[::2])]
+
+
+@pytest.fixture(scope="module")
+def stopped(both, survey, request, tmp_path_factory) -> dict:
+    "Of each signal that is to be tested: what was said, what was left, what was said when that was resumed, and the run."
+    def stop(fork, stop):
+        folder = tmp_path_factory.mktemp("stopped")
+        written(folder / "survey.npz", survey)
+        answer, there = fork(*RUN, cwd=folder, crash=(folder / "run", *stop[::-1])), files(folder / "run")
+        return answer, there, fork(*RESUME, cwd=folder), folder / "run"
+    ask = [(p["which"], p["moment"]) for k in request.session.items if getattr(k, "originalname", "") == "test_a_signal_stops_and_saves" for p in [k.callspec.params]]
+    return dict(zip(ask, both(stop, ask)))
+
+
+@pytest.mark.parametrize("which, moment", STOPS, ids=lambda v: getattr(v, "name", str(v)))
+def test_a_signal_stops_and_saves(which, moment, stopped, whole):
+    answer, there, resumed, run = stopped[which, moment]
     assert answer.returncode == 130 and "Traceback" not in answer.stderr, f"status {answer.returncode}\n{answer.stderr}"
     assert len(answer.stderr.splitlines()) == 1 and "dfm resume run" in answer.stderr
-    assert {p.split("/")[-1] for p in files(path) if "." == p.split("/")[-1][0]} == set()
-    fine(forked(*RESUME))
-    same(path, whole)
+    assert {p.split("/")[-1] for p in there if "." == p.split("/")[-1][0]} == set()
+    fine(resumed)
+    same(run, whole)
 
 
 @pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
