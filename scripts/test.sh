@@ -17,8 +17,6 @@ if [ -n "${DFM_DATA:-}" ]; then
 else
     echo "DFM_DATA is not set: what needs real recordings is skipped."
 fi
-# dcor, an oracle in the tests, would compile for a minute when it is imported.
-export NUMBA_DISABLE_JIT=1
 export FLAGS DFM_DATA="${DFM_DATA:-}"
 
 count=0
