@@ -41,7 +41,8 @@ def write_audit(path, # audit.json
     "Write an audit, whole or not at all."
     plain = lambda v: None if isinstance(v, float) and not np.isfinite(v) else v
     records = [{k: plain(v) for k, v in r.items()} for r in rows[COLUMNS].to_dict('records')]
-    write_json(path, dict(format=FORMAT, about=dict(about, versions=versions()), left_out=left, rows=records))
+    try: write_json(path, dict(format=FORMAT, about=dict(about, versions=versions()), left_out=left, rows=records))
+    except OSError as e: raise InputError(f'cannot write {path}: {e.strerror or e}; free some space, and make it again with: dfm audit RUN') from e
 
 def _sound(a) -> str:
     "What is wrong with the content of an audit.json, or nothing."

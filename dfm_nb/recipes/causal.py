@@ -260,6 +260,7 @@ def audit_again(path, # run folder with embeddings
     late = ('audit.json', 'anomalies.csv', 'summary.md')
     missing = [s.output for s in job.stages() if s.output not in late and not (run/s.output).exists()]
     if missing: raise InputError(f'{path} was stopped before {missing[0]}; finish it with: dfm resume {path}')
+    for p in run.path.rglob('.*.tmp'): p.unlink(missing_ok=True) # what a killed one left half-written
     _audit(job, run, progress, **change)
     if not (run/'anomalies.csv').exists(): _odd(job, run, progress)
     write_report(run)
