@@ -27,6 +27,8 @@ class Stage:
 
 def proceed(run:Run, stages, progress:bool=True, main:bool=True, wait=lambda: None) -> Run:
     "Do what is not done yet, in order, until something is stopped. Training comes before what one process does alone."
+    if main:
+        for p in run.path.rglob('.*.tmp'): p.unlink(missing_ok=True) # what a crash left half-written
     todo = [s for s in stages if not (run/s.output).exists()]
     wait() # nobody writes before everybody has looked
     for s in todo:
