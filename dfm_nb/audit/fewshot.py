@@ -25,6 +25,7 @@ def _order(star, rows, g):
     _, first = np.unique(star[rows], return_index=True) # the first of a random order
     return rows[g.permutation(first)]
 
+# %% ../../nbs/68_fewshot.ipynb #dcb975f7
 def few_shot(z, # (N, d) latents
              y, # (N,) values of a parameter, NaN or None where unknown
              star, # (N,) codes: labels and tests never share one

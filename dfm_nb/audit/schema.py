@@ -44,6 +44,7 @@ def write_audit(path, # audit.json
     try: write_json(path, dict(format=FORMAT, about=dict(about, versions=versions()), left_out=left, rows=records))
     except OSError as e: raise InputError(f'cannot write {path}: {e.strerror or e}; free some space, and make it again with: dfm audit RUN') from e
 
+# %% ../../nbs/59_schema.ipynb #88ac1b44
 def _sound(a) -> str:
     "What is wrong with the content of an audit.json, or nothing."
     if not isinstance(a, dict) or a.get('format') != FORMAT: return f"has the format {a.get('format') if isinstance(a, dict) else None!r}; this version reads {FORMAT}"
