@@ -23,9 +23,8 @@ from ..audit.embed import embed
 from ..audit.schema import table, write_audit
 from ..audit.anomaly import anomalies
 from ..audit.table import AuditConfig, Subject, audit, new_instrument
-from .base import Stage, all_blocks, begin, check_recipe, fit, go_on, same_data, save_block
+from .base import Stage, all_blocks, begin, check_recipe, data_of, fit, go_on, save_block, settings_of
 from .causal_model import BASELINES, SETTINGS, Causal, CausalConfig, axes, check, model_config, named, restored
-from ..data.sources import open_data
 from ..report import write_report
 
 # %% ../../nbs/80_causal.ipynb #b1718421
@@ -227,17 +226,9 @@ def train(config:CausalConfig, # what to do
 # %% ../../nbs/80_causal.ipynb #2cf9581c
 def open_job(run:Run, obs:Observations | None=None, progress:bool=True) -> Job:
     "The job of a run on its data, opened again from where they came if they are not given."
-    c = run.config
     check_recipe(run, 'causal')
-    try: settings = check(CausalConfig(**c['settings'] | {k: tuple(c['settings'][k]) for k in ('tau_star', 'ks')}))
-    except (TypeError, KeyError, InputError) as e: raise InputError(f'{run.path}/config.json was written by version {c.get("version")} and does not fit this one: {e}') from e
-    if obs is None:
-        if 'source' not in c['data']: raise InputError(f'{run.path} was trained on arrays in memory; give them again: resume(path, obs)')
-        try: source, factors, options = (c['data'][k] for k in ('source', 'factors', 'options'))
-        except KeyError as e: raise InputError(f'{run.path}/config.json does not say the {e} of the data; give them again: resume(path, obs)') from e
-        obs = open_data(source, tuple(factors), tuple(options), progress)
-    same_data(run, obs)
-    return Job(settings, obs)
+    settings = settings_of(run, CausalConfig, check)
+    return Job(settings, data_of(run, obs, progress))
 
 def resume(path, # run folder
            obs:Observations | None=None, # the same data; None: opened again from where they came

@@ -39,4 +39,4 @@ def adapt(model, # a trained model
     "Fine-tune some parts on few observations."
     model = copy.deepcopy(model)
     thaw(model, tuple(parts))
-    return Loop(model, terms, weights, obs, Mixed(new, old, seed=seed), LoopConfig(steps=steps, lr=lr, warmup=10, seed=seed, device=device), extra).fit().bare.eval()
+    return Loop(model, terms, weights, obs, Mixed(new, old, seed=seed), LoopConfig(steps=steps, lr=lr, warmup=10, seed=seed, device=device), extra, alone=True).fit().bare.eval()

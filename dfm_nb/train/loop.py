@@ -50,13 +50,15 @@ class Loop:
                  sampler, # function step -> rows
                  config:LoopConfig=LoopConfig(),
                  extra=None, # function rows -> further keyword arguments for the model
-                 callbacks=() # objects with any of before_fit, after_step, after_fit
+                 callbacks=(), # objects with any of before_fit, after_step, after_fit
+                 alone:bool=False # this process alone trains, the others do something else
                 ):
         cpu = config.device == 'cpu' or not torch.cuda.is_available()
         precision = ('no' if cpu else 'bf16') if config.precision == 'auto' else config.precision
         self.accelerator = _accelerator(cpu, precision)
         optimiser = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-        self.model, self.optimiser = self.accelerator.prepare(model, optimiser)
+        self.model = self.accelerator.prepare_model(model, evaluation_mode=alone) # alone: without the wrapper that waits for the other processes
+        self.optimiser, self.alone = self.accelerator.prepare(optimiser), alone
         self.terms, self.weights, self.obs, self.sampler, self.config, self.extra = terms, weights, obs, sampler, config, extra
         self.step, self.stop, self.callbacks = 0, False, list(callbacks)
 
@@ -74,18 +76,22 @@ class Loop:
         move = lambda v: torch.from_numpy(v).to(self.device, non_blocking=True)
         self.out = self.model(move(b.x), move(b.mask), move(b.t), **(self.extra(self.rows) if self.extra else {}))
 
-    def loss(self):
-        self.named = self.terms(self.out, self.rows)
-        if set(self.named) != set(self.weights): raise ValueError(f'terms {sorted(self.named)} do not match weights {sorted(self.weights)}')
-        return sum(self.weights[k]*v for k, v in self.named.items())
+# %% ../../nbs/51_loop.ipynb #18b0bdf0
+@patch
+def loss(self:Loop):
+    self.named = self.terms(self.out, self.rows)
+    if set(self.named) != set(self.weights): raise ValueError(f'terms {sorted(self.named)} do not match weights {sorted(self.weights)}')
+    return sum(self.weights[k]*v for k, v in self.named.items())
 
-    def backward(self, loss):
-        self.accelerator.backward(loss)
-        self.norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
+@patch
+def backward(self:Loop, loss):
+    self.accelerator.backward(loss)
+    self.norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
 
-    def update(self):
-        for group in self.optimiser.param_groups: group['lr'] = learning_rate(self.config, self.step)
-        self.optimiser.step(); self.optimiser.zero_grad()
+@patch
+def update(self:Loop):
+    for group in self.optimiser.param_groups: group['lr'] = learning_rate(self.config, self.step)
+    self.optimiser.step(); self.optimiser.zero_grad()
 
 # %% ../../nbs/51_loop.ipynb #e9ddd13a
 @patch
@@ -108,7 +114,7 @@ def fit(self:Loop):
 def _agree(self:Loop):
     "All processes stop after the same step, or one would wait for the others for ever."
     a = self.accelerator
-    if a.num_processes > 1: self.stop = bool(a.reduce(torch.tensor(float(self.stop), device=a.device), 'sum') > 0)
+    if a.num_processes > 1 and not self.alone: self.stop = bool(a.reduce(torch.tensor(float(self.stop), device=a.device), 'sum') > 0)
 
 @patch
 def _call(self:Loop, event):
