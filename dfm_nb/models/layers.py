@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['times', 'rebin', 'log_frequencies', 'power', 'spectrum', 'quantiles', 'detrend', 'best_frequency', 'fold', 'shape',
-           'sphere', 'channel', 'mlp']
+           'sphere', 'channel', 'blocks', 'upward', 'turn_blind', 'mlp']
 
 # %% ../../nbs/30_layers.ipynb #50d37390
 import math
@@ -138,6 +138,30 @@ def channel(z:torch.Tensor, # (M, d)
            ) -> torch.Tensor: # (M, d)
     "Add Gaussian noise."
     return z + sigma*torch.randn_like(z) if sigma else z
+
+# %% ../../nbs/30_layers.ipynb #ea7b854a
+def blocks(z:torch.Tensor, # (..., d) features of any network
+           sizes:dict # name: width, d together
+          ) -> dict: # name: (..., width)
+    "Cut features into named parts."
+    if sum(sizes.values()) != z.shape[-1]: raise ValueError(f'the parts {sizes} have {sum(sizes.values())} dimensions together, the features {z.shape[-1]}; they must agree')
+    return dict(zip(sizes, z.split(list(sizes.values()), -1)))
+
+# %% ../../nbs/30_layers.ipynb #43099358
+def upward(x:torch.Tensor, mask:torch.Tensor # (M, 3k, L), (M, L)
+          ) -> torch.Tensor: # (M, 3), of length 1
+    "Direction of the mean of the first group of three channels."
+    return F.normalize((x[:, :3]*mask[:, None]).sum(2), dim=1)
+
+def turn_blind(x:torch.Tensor, mask:torch.Tensor # (M, 3k, L), (M, L)
+              ) -> torch.Tensor: # (M, 3k + k(k - 1), L), 0 where masked
+    "Numbers that a rotation of all groups of three channels does not change."
+    v, up = x.unflatten(1, (-1, 3)), upward(x, mask)[:, None, :, None] # (M, k, 3, L)
+    along = (v*up).sum(2)
+    own = [(v.square().sum(2) + 1e-8).sqrt(), along, ((v - along[:, :, None]*up).square().sum(2) + 1e-8).sqrt()]
+    k = v.shape[1]
+    pairs = [f(v[:, i], v[:, j]) for i in range(k) for j in range(i + 1, k) for f in (lambda a, b: (a*b).sum(1), lambda a, b: (torch.linalg.cross(a, b, dim=1)*up[:, 0]).sum(1))]
+    return torch.cat([*own, torch.stack(pairs, 1)] if pairs else own, 1)*mask[:, None]
 
 # %% ../../nbs/30_layers.ipynb #949a46d5
 def mlp(*sizes, # widths, from input to output

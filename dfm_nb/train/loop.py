@@ -144,5 +144,5 @@ class Bar:
     def before_fit(self, loop): self.bar = tqdm(total=loop.config.steps, initial=loop.step, desc=self.name, unit='step', disable=not loop.accelerator.is_main_process, mininterval=.5)
     def after_step(self, loop):
         self.bar.update()
-        if loop.step % self.every == 0: self.bar.set_postfix({k: f'{float(v):.3f}' for k, v in loop.named.items()}, refresh=False)
+        if loop.step % self.every == 0: self.bar.set_postfix({k: f'{float(v.detach()):.3f}' for k, v in loop.named.items()}, refresh=False)
     def after_fit(self, loop): self.bar.close()
