@@ -11,11 +11,11 @@ ARGS ?=
 # Real recordings beside the checkout are used where they exist; DFM_DATA set to anything else, or to nothing, wins.
 ifeq ($(origin DFM_DATA),undefined)
 ifneq ($(wildcard ../shared/data/.),)
-test notebooks: export DFM_DATA := $(shell cd ../shared/data && pwd)
+test notebooks table-scl: export DFM_DATA := $(shell cd ../shared/data && pwd)
 endif
 endif
 
-.PHONY: help install run test table picture lab export clean-notebooks notebooks readme clean
+.PHONY: help install run test table table-scl picture lab export clean-notebooks notebooks readme clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -36,6 +36,9 @@ test: install ## everything that must hold (FLAGS="slow gpu" runs those cells to
 
 table: install ## both settings on both kinds of survey, three seeds: the tables of the README (about two hours; ARGS="--seeds 0")
 	@$(BIN)/python scripts/settings_table.py $(ARGS)
+
+table-scl: install ## the structured recipe on real ECG and motion data, three seeds (DFM_DATA=folder; ARGS="ecg imu"; about an hour)
+	@$(BIN)/python scripts/scl_table.py $(ARGS)
 
 picture: run ## the picture of the README, from the run that `make run` made (needs Chromium)
 	@$(BIN)/python scripts/picture.py "$(RUN)"

@@ -118,6 +118,19 @@ SECTIONS = [ # title, how to read it, and what makes it of a run, the descriptio
      lambda run, about, rows: _forms(rows)),
     ('Training', 'Terms of the loss; thin: as logged, thick: median of nine.', lambda run, about, rows: _fig(training(run.metrics()), 'Loss terms against steps.'))]
 
+def _moved_maps(run, about):
+    "Of windows that were moved at random, by class and by what happened to them."
+    e = Embeddings.load(run/'embeddings.parquet')
+    e = e[(e.meta.condition == 'random').to_numpy()]
+    e.blocks = {b: z for b, z in e.blocks.items() if b != 'free'}
+    target = about.get('scl', {}).get('target')
+    told = [k for m in about.get('scl', {}).get('moves', []) for k in ([f'{m}_{j}' for j in range(3)] if f'{m}_2' in e.meta else [m] if m in e.meta else [])]
+    y = e.meta[target].astype(str)
+    e.meta[target] = y.where(y.isin(y.value_counts().index[:8]))
+    says = f"Both blocks by {target}{' (the 8 most frequent of ' + str(y.nunique()) + ')' if y.nunique() > 8 else ''}; {len(e):,} windows, each moved in its own way."
+    by_move = [(latent_maps(e, colour=told[:2], at_most=AT_MOST), f"The same, by what happened: {', '.join(told[:2])}, in units of the largest.")] if told else []
+    return dict(figures=[(latent_maps(e, colour=[target], at_most=AT_MOST), says), *by_move])
+
 MOVED = [ # of the structured recipe
     ('Main numbers', '{note}', lambda run, about, rows: dict(tables=[(survival.overview(about, rows), 'The parts of the latent, then the baselines.')])),
     ('Against the shift', 'Each window is compared with itself, moved by so much. {s} should stay at the top of all three panels, and its dashed line near zero.',
@@ -125,7 +138,7 @@ MOVED = [ # of the structured recipe
     ('Against turns and other moves', 'Each dot is a move that all tested windows went through.', lambda run, about, rows: _fig(survival.move_dots(rows), 'Accuracy, similarity and surviving predictions.')),
     ('What each part tells', 'The parameter of a move, guessed from the latents before and after it. Variant blocks should reach 1, {s} should stay at 0.',
      lambda run, about, rows: _fig(survival.told_bars(rows), 'Share of the variance of the parameter that is explained, with 95% intervals.')),
-    ('Maps', 'Each dot is a window under some condition, on the first two principal components of a block. {s} should be ordered by {star} or task, {i} by condition.', lambda run, about, rows: _maps(run, rows)),
+    ('Maps', 'Each dot is a window, on the first two principal components of a block. {s} should be ordered by class and know nothing of the move, {i} the other way round.', lambda run, about, rows: _moved_maps(run, about)),
     ('Shape of the latents', 'Whether the dimensions are used.', lambda run, about, rows: _forms(rows)),
     ('Training', 'Terms of the loss; thin: as logged, thick: median of nine.', lambda run, about, rows: _fig(training(run.metrics()), 'Loss terms against steps.'))]
 

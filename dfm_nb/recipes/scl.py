@@ -152,14 +152,14 @@ def tried(job:Job, encode, progress=False) -> Embeddings: # encode: (x, mask, ro
     meta = pd.concat(meta, ignore_index=True)
     return Embeddings({k: v for k, v in joined.items() if v.shape[1]}, meta if guess is None else meta.assign(guess=np.array(job.classes, dtype=object)[guess]), (o.factors[0], 'condition'))
 
-# %% ../../nbs/81_scl.ipynb #f21a5450
+# %% ../../nbs/81_scl.ipynb #f2ee28af
 def _encoder(job, model:Twice, name=''): # parts of the model, or the one block of a baseline
     device = next(model.parameters()).device
     def encode(x, mask, rows):
         d = None if job.device is None or len(model.net.encoders) == 1 else torch.from_numpy(job.device[rows]).to(device)
-        z = {k: v.float() for k, v in model.net.encode(x.to(device), mask.to(device), d).items()}
+        z = model.net.encode(x.to(device), mask.to(device), d)
         guess = model.net.logits(z).argmax(1).cpu().numpy()
-        z = {k: v.cpu().numpy() for k, v in z.items()}
+        z = {k: torch.nn.functional.normalize(v.float(), dim=1).cpu().numpy() for k, v in z.items()} # directions alone count
         return (z if not name else {name: z['inv'] if name in ('ratio', 'blind') else np.concatenate([*z.values()], 1)}) | dict(guess=guess)
     return encode
 
@@ -386,7 +386,7 @@ def audit_again(path, # run folder with embeddings
     write_report(run)
     return run
 
-# %% ../../nbs/81_scl.ipynb #db6740d4
+# %% ../../nbs/81_scl.ipynb #13fe1437
 @torch.no_grad()
 def embed_new(path, # run folder
               obs:Observations, # windows with as many channels, at least as long
@@ -413,5 +413,5 @@ def embed_new(path, # run folder
         b = batch(obs, np.arange(a, min(a + 512, len(obs))))
         k = (obs.x.shape[2] - m.window)//2
         z = model.net.encode(torch.from_numpy(b.x[..., k:k + m.window]), torch.from_numpy(b.mask[:, k:k + m.window]), None if device is None else device[a:a + 512])
-        guess.append(model.net.logits(z).argmax(1).numpy()); pieces.append({k: v.numpy() for k, v in z.items() if v.shape[1]})
+        guess.append(model.net.logits(z).argmax(1).numpy()); pieces.append({k: torch.nn.functional.normalize(v, dim=1).numpy() for k, v in z.items() if v.shape[1]})
     return Embeddings({k: np.concatenate([p[k] for p in pieces]) for k in pieces[0]}, obs.meta.assign(guess=np.array(classes, dtype=object)[np.concatenate(guess)]), obs.factors)

@@ -84,7 +84,8 @@ def told_bars(rows:pd.DataFrame # of an audit
         fig.add_bar(x=list(p.index), y=shown, name=move, marker_color=PALETTE[k % 8], error_y=dict(array=(p.high - shown).clip(lower=0), arrayminus=(shown - p.low.clip(lower=-.1)).clip(lower=0), thickness=1))
     return style(fig, 1100, 320, barmode='group', showlegend=part.target.nunique() > 1).update_yaxes(range=[-.12, 1.04], title='R² of the parameter')
 
-# %% ../../nbs/73_survival.ipynb #3767085e
+# %% ../../nbs/73_survival.ipynb #eb4256fe
+def _two(v): return f'{v:.2f}'.replace('-0.00', '0.00')
 def _of(rows, q, block): return rows[(rows.question == q) & (rows.block == block)]
 def _moved(part): return part[part.target != STILL]
 def _at(part, name=STILL): return part[part.target == name].score.iloc[0]
@@ -116,7 +117,7 @@ def _task(rows, a):
     if len(k): text += f' Predictions that survive: {k["predictions kept"]:.1%} of all, {k["kept by all moves"]:.1%} of windows under every move.'
     return 'yes' if fall <= .03 else 'partly' if fall <= .1 else 'no', text
 
-# %% ../../nbs/73_survival.ipynb #b4967538
+# %% ../../nbs/73_survival.ipynb #d0306ebf
 def _ahead(rows, a):
     own, rest = _need(_of(rows, 'task', 'inv'), 'accuracy'), {b: p for b, p in rows[rows.question == 'task'].groupby('block', sort=False) if b not in ('inv', 'task')}
     if not rest: raise InputError('the audit has no baseline but the plain network')
@@ -129,7 +130,7 @@ def _tells(rows, a):
     t = rows[(rows.question == 'told') & rows.block.str.startswith('var')]
     if t.empty: raise InputError('the audit has no variant block')
     own = t.loc[t.groupby('target').score.idxmax()]
-    text = ' '.join(f'{r.target}: R² {r.score:.2f} from {r.block}.' for r in own.itertuples())
+    text = ' '.join(f'{r.target}: R² {_two(r.score)} from {r.block}.' for r in own.itertuples())
     return 'yes' if own.score.min() >= .8 else 'partly' if own.score.min() >= .4 else 'no', text
 
 def _apart(rows, a):
@@ -144,7 +145,7 @@ def _silent(rows, a):
     if t.empty: raise InputError('the audit has not asked inv')
     w = t.loc[(t.score - t.null.clip(lower=0)).idxmax()]
     over = w.score - max(w.null, 0)
-    return 'yes' if over <= .05 else 'partly' if over <= .3 else 'no', f'{w.target}: R² {w.score:.2f} from inv (null {w.null:.2f}).'
+    return 'yes' if over <= .05 else 'partly' if over <= .3 else 'no', f'{w.target}: R² {_two(w.score)} from inv (null {_two(w.null)}).'
 
 # %% ../../nbs/73_survival.ipynb #ec3cfc2b
 CLAIMS = {'inv survives and tells {subject}s apart': _survives, 'The {subject} is found again after a move': _found, 'The task survives': _task, 'It is not behind any baseline': _ahead,
@@ -163,7 +164,7 @@ def verdict(about:dict, rows:pd.DataFrame # of an audit of the structured recipe
         out.append(dict(mark=mark, title=title.format(subject=a.subject), text=text))
     return out
 
-# %% ../../nbs/73_survival.ipynb #67427d96
+# %% ../../nbs/73_survival.ipynb #a6d83e1f
 def _chosen(part):
     "Names of the conditions that stand for the rest: '' is the mean of all moves."
     ms = {t: _ms(t) for t in part.target.unique() if _ms(t) > 0}
@@ -173,7 +174,7 @@ def _chosen(part):
 def overview(about:dict, rows:pd.DataFrame # of an audit
             ) -> pd.DataFrame: # a line per question and condition; a column per block
     "The main numbers side by side."
-    lines, say = [], lambda v: '' if pd.isna(v) else f'{v:.3f}'
+    lines, say = [], lambda v: '' if pd.isna(v) else f'{v:.3f}'.replace('-0.000', '0.000')
     for q, title in dict(task='accuracy', similarity='similarity', strangers='with strangers', **{'found again': 'found again'}).items():
         part = rows[rows.question == ('similarity' if q == 'strangers' else q)]
         for t in _chosen(part) if len(part) else []:
