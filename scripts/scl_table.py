@@ -16,7 +16,8 @@ import pandas as pd
 from dfm_nb.audit.schema import markdown, read_audit
 from dfm_nb.core import change
 from dfm_nb.data.sources import open_data
-from dfm_nb.recipes.scl import found_sizes, resume, train
+from dfm_nb.recipes.allocation import found_sizes
+from dfm_nb.recipes.scl import resume, train
 from dfm_nb.recipes.scl_model import setting
 from dfm_nb.views.survival import overview
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from functools import partial
 import numpy as np, pandas as pd, torch
 from fastcore.basics import patch
-from ..core import Embeddings, InputError, Observations, Run, batch, check_curves, codes, owners, replacing, rng, seed_for, split
+from ..core import Embeddings, InputError, Observations, Run, batch, check_curves, codes, named, owners, replacing, rng, seed_for, split
 from ..models.factored import Factored
 from ..losses.reconstruct import masked_error, partner
 from ..train.sampler import GridSampler
@@ -24,7 +24,7 @@ from ..audit.schema import table, write_audit
 from ..audit.anomaly import anomalies
 from ..audit.table import AuditConfig, Subject, audit, new_instrument
 from .base import Stage, all_blocks, begin, check_recipe, data_of, fit, go_on, save_block, settings_of
-from .causal_model import BASELINES, SETTINGS, Causal, CausalConfig, axes, check, model_config, named, restored
+from .causal_model import BASELINES, SETTINGS, Causal, CausalConfig, axes, check, model_config, restored
 from ..report import write_report
 
 # %% ../../nbs/80_causal.ipynb #b1718421
