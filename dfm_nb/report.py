@@ -118,6 +118,7 @@ SECTIONS = [ # title, how to read it, and what makes it of a run, the descriptio
      lambda run, about, rows: _forms(rows)),
     ('Training', 'Terms of the loss; thin: as logged, thick: median of nine.', lambda run, about, rows: _fig(training(run.metrics()), 'Loss terms against steps.'))]
 
+# %% ../nbs/74_report.ipynb #50ce702d
 def _moved_maps(run, about):
     "Of windows that were moved at random, by class and by what happened to them."
     e = Embeddings.load(run/'embeddings.parquet')
