@@ -7,11 +7,13 @@ __all__ = ['PUBLISHED', 'SETTINGS', 'TASKS', 'EYES', 'PLAIN', 'VARIANTS', 'BASEL
            'SCLConfig', 'setting', 'variant', 'check', 'step_of', 'moves_of', 'parts', 'happens', 'reads', 'scales',
            'model_config', 'Twice', 'moved', 'SCL']
 
-# %% ../../nbs/75_scl_model.ipynb #e70c86c2
+# %% ../../nbs/75_scl_model.ipynb #c013f541
 from dataclasses import dataclass, replace
 import numpy as np, pandas as pd, torch, torch.nn as nn, torch.nn.functional as F
+from fastcore.basics import patch
 from ..core import InputError, Observations, batch, named, rng
 from ..moves import Moves, apply, as_targets
+from ..losses.independence import alignment, gaussian_kernel
 from ..losses.structured import paired_nce, push, ratio_loss, tell
 from ..models.structured import Structured, StructuredConfig
 
@@ -36,7 +38,7 @@ class SCLWindows:
     gap: float = 0. # longest share of samples that are hidden
     told: float = .3 # seconds: larger shifts are survived, but not asked for
 
-# %% ../../nbs/75_scl_model.ipynb #fbf2cfdc
+# %% ../../nbs/75_scl_model.ipynb #73b32167
 @dataclass(frozen=True)
 class SCLConfig(SCLWindows):
     "Every choice of the structured recipe: data and moves, model, losses, training, and the audit."
@@ -52,6 +54,7 @@ class SCLConfig(SCLWindows):
     w_pull: float = .5 # of InfoNCE on inv, or of the ratio: its lambda
     w_push: float = .3
     w_tell: float = 1.
+    w_apart: float = 1. # dependence of each block on the moves of others; with blocks=each only
     tau: float = .2 # temperature of InfoNCE
     beta: float = 1. # of the ratio
     negatives: str = 'batch' # of the ratio: 'batch', 'hardest' or 'queue'
@@ -72,8 +75,8 @@ class SCLConfig(SCLWindows):
     device: str = 'auto' # 'cpu' leaves a GPU alone
     precision: str = 'auto' # 'no', 'bf16'; auto: bf16 on CUDA
 
-# %% ../../nbs/75_scl_model.ipynb #391dc091
-PUBLISHED = dict(loss='ratio', head='all', views='original', d_inv=32, d_var=32, d_free=64, w_pull=1., w_push=0., w_tell=0., noise_var=0.)
+# %% ../../nbs/75_scl_model.ipynb #15d10fb2
+PUBLISHED = dict(loss='ratio', head='all', views='original', d_inv=32, d_var=32, d_free=64, w_pull=1., w_push=0., w_tell=0., w_apart=0., noise_var=0.)
 SETTINGS = dict(clean={}, published=PUBLISHED)
 TASKS = dict(ecg={}, imu=dict(baselines='task,augment,ratio,simclr,blind', target='activity', split='subject', held=.25, shift=0., told=0., rotation=True))
 EYES = dict(imu='blind') # of our setting; the published one and the baselines see raw samples
@@ -93,8 +96,8 @@ def variant(c:SCLConfig, name:str) -> SCLConfig:
     "The configuration of a trained baseline."
     return replace(c, **dict(eyes='raw') | VARIANTS[name] | dict(allocation='fixed', blocks='one'))
 
-# %% ../../nbs/75_scl_model.ipynb #d94ee81d
-LEAST = dict(shift=0, stretch=0, gain=0, wander=0, noise=0, told=0, window=0, d_inv=0, d_var=0, d_free=0, w_task=0, w_pull=0, w_push=0, w_tell=0, tau=.01, beta=0, queue=8, width=8,
+# %% ../../nbs/75_scl_model.ipynb #15eeff49
+LEAST = dict(shift=0, stretch=0, gain=0, wander=0, noise=0, told=0, window=0, d_inv=0, d_var=0, d_free=0, w_task=0, w_pull=0, w_push=0, w_tell=0, w_apart=0, tau=.01, beta=0, queue=8, width=8,
              noise_var=0, batch=4, steps=1, lr=1e-12, checkpoint_every=1, tested=20, turns=1, seed=0)
 ONE_OF = dict(task=tuple(TASKS), allocation=('fixed', 'auto'), blocks=('one', 'each'), head=('inv', 'inv+free', 'all'), loss=('nce', 'ratio', 'none', 'simclr'), views=('original', 'moved', 'both', 'none'),
               negatives=('batch', 'hardest', 'queue'), eyes=('raw', 'blind'), devices=('one', 'each'), device=('auto', 'cpu'), precision=('auto', 'no', 'bf16'))
@@ -211,13 +214,13 @@ def _cut(z): # inv and var at random lengths of each window
         return v*(torch.arange(n, device=v.device) < keep)
     return {k: v if k == 'free' else prefix(v) for k, v in z.items()}
 
-# %% ../../nbs/75_scl_model.ipynb #e963ffbc
+# %% ../../nbs/75_scl_model.ipynb #462c0014
 class SCL:
     "What the loop needs to know of this recipe: codes and terms."
     def __init__(self, c:SCLConfig, moves:Moves, target, subject, moment=None, device=None): # codes (N,) of the class, of the first factor, of moments and of recorders
         self.c, self.moves = c, moves
         self.target, self.subject, self.moment, self.device = target, subject, moment, device
-        self.weights = {k: w for k, w in dict(task=c.w_task*(c.views != 'none'), pull=c.w_pull*(c.loss != 'none'), push=c.w_push, tell=c.w_tell).items() if w}
+        self.weights = {k: w for k, w in dict(task=c.w_task*(c.views != 'none'), pull=c.w_pull*(c.loss != 'none'), push=c.w_push, tell=c.w_tell, apart=c.w_apart*(c.blocks == 'each')).items() if w}
 
     def extra(self, rows): # what the model is told of a batch
         at = dict(device=self.device, subject=self.subject if self.c.negatives == 'queue' else None)
@@ -227,7 +230,7 @@ class SCL:
         a, b = out['a'], out['b']
         code = lambda v: None if v is None else torch.from_numpy(v[rows]).to(a['inv'].device)
         makes = dict(task=lambda: self.task(out, code(self.target)), pull=lambda: self.pull(out, code(self.subject), code(self.moment)),
-                     push=lambda: self.push(a, b, out['moved']), tell=lambda: self.tell(out['guess'], out['true']))
+                     push=lambda: self.push(a, b, out['moved']), tell=lambda: self.tell(out['guess'], out['true']), apart=lambda: self.apart(a, b, out['true']))
         return {k: makes[k]() for k in self.weights}
 
     def task(self, out, y):
@@ -254,3 +257,10 @@ class SCL:
             size = limit if k == 'shift' else 1.
             if ok.any(): each.append(tell(guess[k][ok].float()/size, v[ok]/size))
         return torch.stack(each).mean() if each else true[next(iter(true))].sum()*0
+
+# %% ../../nbs/75_scl_model.ipynb #0ff70d5e
+@patch
+def apart(self:SCL, a, b, true):
+    "Dependence of what changes in a block on the moves that are not its own."
+    change = {k: F.normalize(b[k], dim=1) - F.normalize(a[k], dim=1) for k in a if k != 'free' and a[k].shape[1]}
+    return torch.stack([alignment(gaussian_kernel(z), gaussian_kernel(v.float())) for k, z in change.items() for move, v in true.items() if k != f'var_{move}']).mean()
