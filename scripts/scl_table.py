@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from dfm_nb.audit.schema import markdown, read_audit
-from dfm_nb.core import change
+from dfm_nb.core import Embeddings, change
 from dfm_nb.data.sources import open_data
 from dfm_nb.recipes.allocation import found_sizes
 from dfm_nb.recipes.scl import resume, train
@@ -55,7 +55,25 @@ def numbers(run):
     "The lines of the overview as numbers: question x block."
     about, rows, _ = read_audit(run / "audit.json")
     t = overview(about, rows).set_index("")
-    return t.replace("", np.nan).astype(float)
+    t = t.replace("", np.nan).astype(float)
+    return pd.concat([t, more]) if (more := across(run)) is not None else t
+
+
+def across(run):
+    "What two devices that recorded the same moment have in common: each watch window asks the phone windows."
+    e = Embeddings.load(run / "embeddings.parquet")
+    if "moment" not in e.meta: return None
+    e = e[(e.meta.condition == "as it is").to_numpy()]
+    watch, phone = (e[(e.meta.device == d).to_numpy()] for d in ("watch", "phone"))
+    if not len(watch) or not len(phone): return None
+    s = watch.blocks["inv"] @ phone.blocks["inv"].T
+    same = watch.meta.moment.to_numpy()[:, None] == phone.meta.moment.to_numpy()[None]
+    near = s.argmax(1)
+    rank = (s > (np.where(same, s, -9).max(1, keepdims=True))).sum(1)
+    kept = watch.meta.activity.to_numpy() == phone.meta.activity.to_numpy()[near]
+    lines = {"watch and phone of a moment: similarity": s[same].mean(), "of other moments: similarity": s[~same].mean(),
+             "watch asks phone: the moment is among the nearest 10": (rank < 10).mean(), "the nearest has the same activity": kept.mean()}
+    return pd.DataFrame({"inv": lines})
 
 
 def over_seeds(tables, least=2):

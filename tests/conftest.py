@@ -43,7 +43,7 @@ def dfm(tmp_path):
 
 FORK = """
 import json, os, shutil, sys, traceback
-import dfm_nb.recipes.causal, pandas, torch._dynamo
+import dfm_nb.recipes.causal, dfm_nb.recipes.scl, dfm_nb.sim.ecg, dfm_nb.sim.imu, pandas, torch._dynamo
 from dfm_nb import plots, report
 from dfm_nb.cli import main
 report.harmless(plots.training(pandas.DataFrame(dict(step=[0], loss=[0.]))))  # the first picture takes its time
