@@ -60,13 +60,17 @@ def _lengths(job, model, rows):
             told.setdefault(k, []).append(float(s))
     return hits, {k: float(np.mean(v)) for k, v in told.items()}
 
-# %% ../../nbs/81_allocation.ipynb #07e1a02a
+# %% ../../nbs/81_allocation.ipynb #c215667b
 def allocate(job, run:Run, progress:bool=True): # False: stopped before the end
     "The stage that writes `allocation.json`."
     loop, rows = _pilot(job)
     if not fit(run, loop, 'allocation', job.config.checkpoint_every, progress): return False
     model = loop.bare.eval()
-    if not loop.accelerator.is_main_process: return
+    if loop.accelerator.is_main_process: _write(job, model, rows, run)
+    loop.accelerator.wait_for_everyone() # the others read what was found
+
+def _write(job, model, rows, run):
+    "Score the lengths, and keep what was found."
     hits, told = _lengths(job, model, rows)
     best = max(hits.values(), key=lambda h: h.mean())
     d_inv = shortest({k: float(h.mean()) for k, h in hits.items()}, float(best.std()/len(best)**.5))

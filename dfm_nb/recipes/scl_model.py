@@ -75,10 +75,10 @@ class SCLConfig(SCLWindows):
     device: str = 'auto' # 'cpu' leaves a GPU alone
     precision: str = 'auto' # 'no', 'bf16'; auto: bf16 on CUDA
 
-# %% ../../nbs/75_scl_model.ipynb #15d10fb2
+# %% ../../nbs/75_scl_model.ipynb #4ee26b8d
 PUBLISHED = dict(loss='ratio', head='all', views='original', d_inv=32, d_var=32, d_free=64, w_pull=1., w_push=0., w_tell=0., w_apart=0., noise_var=0.)
 SETTINGS = dict(clean={}, published=PUBLISHED)
-TASKS = dict(ecg={}, imu=dict(baselines='task,augment,ratio,simclr,blind', target='activity', split='subject', held=.25, shift=0., told=0., rotation=True))
+TASKS = dict(ecg={}, imu=dict(baselines='task,augment,ratio,simclr,blind', w_pull=.1, target='activity', split='subject', held=.25, shift=0., told=0., rotation=True))
 EYES = dict(imu='blind') # of our setting; the published one and the baselines see raw samples
 PLAIN = dict(loss='none', head='all', w_pull=0., w_push=0., w_tell=0.)
 VARIANTS = dict(task=PLAIN | dict(views='original'), augment=PLAIN | dict(views='moved'), ratio=PUBLISHED,
