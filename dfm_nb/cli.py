@@ -185,7 +185,7 @@ def main(argv=None) -> int:
         print(f'dfm: cannot write{f" {e.filename}" if e.filename else ""}: {e.strerror}; free some space or choose another --out', file=sys.stderr)
     except KeyboardInterrupt:
         folder = {run: getattr(a, 'out', ''), resume: getattr(a, 'run', '')}.get(a.f)
-        saved = folder and (Path(folder)/'checkpoint'/'state.safetensors').exists()
+        saved = folder and any(Path(folder).rglob('state.safetensors'))
         print('dfm: stopped' + (f' and saved; continue with: dfm resume {folder}' if saved else ''), file=sys.stderr)
         return 130
     finally:

@@ -21,7 +21,7 @@ class StructuredConfig:
     classes: int = 2 # of the task
     head: tuple = ('inv',) # parts that the task head reads
     devices: int = 1 # encoders, one for each kind of recorder
-    blind: bool = False # whether inv is computed from what no turn changes, by an encoder of its own
+    blind: tuple = () # parts that are computed from what no turn changes, by an encoder of their own
     width: int = 32 # channels of the first convolution
     noise: float = 0. # channel noise of the variant parts in training, in units of their length
     centre: tuple = (0.,) # of each channel
@@ -40,11 +40,11 @@ class Structured(nn.Module):
     "Encoder, parts, task head and the small networks that tell."
     def __init__(self, c:StructuredConfig):
         super().__init__(); self.c, self.sizes = c, dict(c.sizes)
-        rest = {k: d for k, d in c.sizes if d and not (c.blind and k == 'inv')}
-        own = replace(c, channels=c.channels + (c.channels//3)*(c.channels//3 - 1), sizes=(('inv', self.sizes.get('inv', 0)),))
+        rest, unseen = ({k: d for k, d in c.sizes if d and (k in c.blind) == b} for b in (False, True))
+        own = replace(c, channels=c.channels + (c.channels//3)*(c.channels//3 - 1), sizes=tuple(unseen.items()))
         self.encoders = nn.ModuleList(encoder(replace(c, sizes=tuple(rest.items()))) for _ in range(c.devices)) if rest else None
-        self.blinds = nn.ModuleList(encoder(own) for _ in range(c.devices)) if c.blind and self.sizes.get('inv') else None
-        self.rest = rest
+        self.blinds = nn.ModuleList(encoder(own) for _ in range(c.devices)) if unseen else None
+        self.rest, self.unseen = rest, unseen
         shape = lambda v: torch.tensor(v, dtype=torch.float32).expand(c.channels)[:, None].clone()
         self.register_buffer('centre', shape(c.centre)); self.register_buffer('scale', shape(c.scale))
         d = sum(self.sizes[k] for k in c.head)
@@ -59,7 +59,7 @@ class Structured(nn.Module):
             if device is None or len(encoders) == 1: return encoders[0](v)
             return sum(torch.where((device == k)[:, None], e(v), 0) for k, e in enumerate(encoders))
         z = blocks(through(self.encoders, seen(x)), self.rest) if self.encoders is not None else {}
-        if self.blinds is not None: z['inv'] = through(self.blinds, seen(turn_blind(x, mask)))
+        if self.blinds is not None: z |= blocks(through(self.blinds, seen(turn_blind(x, mask))), self.unseen)
         return {k: z[k] if k in z else x.new_zeros(len(x), 0) for k in self.sizes}
 
     def logits(self, z:dict): # parts -> (M, classes)

@@ -27,6 +27,7 @@ def shortest(scores:dict, se:float) -> int: # length: score; standard error of t
 def _pilot(job):
     "A job on part of the training windows, with blocks that may take all dimensions."
     c, total = job.config, sum(d for _, d in parts(job.config))
+    if len(job.rows) < 20: raise InputError(f'{job.obs.name}: {len(job.rows)} windows to train on; allocation=auto needs 20 to try sizes on')
     n_var = sum(k.startswith('var') for k, _ in parts(c))
     half = total//2
     m = replace(job.model_config, sizes=tuple((k, dict(inv=half, free=max(1, total - half - n_var*(half//n_var))).get(k, half//n_var)) for k, _ in parts(c)))
@@ -79,5 +80,8 @@ def _write(job, model, rows, run):
 
 def found_sizes(run:Run) -> tuple: # (d_inv, d_var)
     "What `allocation=auto` found."
-    try: a = json.loads((run/'allocation.json').read_text()); return int(a['d_inv']), int(a['d_var'])
+    try:
+        a = json.loads((run/'allocation.json').read_text())
+        if not (isinstance(a['d_inv'], int) and isinstance(a['d_var'], int) and a['d_inv'] > 0 <= a['d_var']): raise ValueError(f"d_inv {a['d_inv']!r}, d_var {a['d_var']!r}")
+        return a['d_inv'], a['d_var']
     except (ValueError, KeyError, TypeError) as e: raise InputError(f'{run/"allocation.json"} does not say what was found ({e}); remove it and resume the run') from e

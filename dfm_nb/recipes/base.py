@@ -86,7 +86,7 @@ def begin(job, # with obs, loop and stages()
         a.wait_for_everyone()
         return go_on(Run(path), job, progress)
     except BaseException:
-        if a.is_main_process and not (path/'checkpoint'/'state.safetensors').exists(): shutil.rmtree(path, ignore_errors=True)
+        if a.is_main_process and not any(path.rglob('state.safetensors')): shutil.rmtree(path, ignore_errors=True)
         raise
 
 def go_on(run:Run, job, progress:bool=True) -> Run:

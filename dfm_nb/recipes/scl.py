@@ -6,6 +6,7 @@
 __all__ = ['train', 'open_job', 'resume', 'audit_again', 'embed_new']
 
 # %% ../../nbs/82_scl.ipynb #6818b6b8
+import hashlib
 from dataclasses import asdict, replace
 from functools import partial
 import numpy as np, pandas as pd, torch
@@ -35,7 +36,7 @@ def _train(job, run, progress):
     if job.config.allocation == 'auto' and not job.sizes: job.settle(found_sizes(run))
     model = _fitted(job, run, job.loop, '', progress)
     if model is None: return False
-    if job.loop.accelerator.is_main_process: finite(tried(job, encoder_of(job, model)), job).save(run/'embeddings.parquet')
+    if job.loop.accelerator.is_main_process: finite(tried(job, encoder_of(job, model)), job.obs.name).save(run/'embeddings.parquet')
     job.loop.accelerator.wait_for_everyone()
 
 def _baseline(job, name, run, progress):
@@ -46,7 +47,7 @@ def _baseline(job, name, run, progress):
     if not loop.accelerator.is_main_process: return
     encode = encoder_of(job, model, name)
     if name == 'simclr': encode = _read_by_ridge(job, encode, name)
-    finite(tried(job, encode), job).save(run/'baselines'/f'{name}.parquet')
+    finite(tried(job, encode), job.obs.name).save(run/'baselines'/f'{name}.parquet')
 
 # %% ../../nbs/82_scl.ipynb #c7651d77
 @torch.no_grad()
@@ -67,7 +68,7 @@ def _read_by_ridge(job, encode, name, most=4000):
 
 def _rocket(job, run, progress):
     from dfm_nb.baselines.convolutions import random_convolutions
-    features = random_convolutions(job.obs.x.shape[1], job.moves.window, seed=job.config.seed)
+    features = random_convolutions(job.obs.x.shape[1], job.moves.window, seed=job.config.seed % 2**24)
     encode = _read_by_ridge(job, lambda x, mask, rows: dict(rocket=features(x.numpy())), 'rocket', 2000)
     tried(job, encode).save(run/'baselines'/'rocket.parquet')
 
@@ -149,12 +150,20 @@ def train(config:SCLConfig, # what to do
          ) -> Run: # finished, or stopped
     "Train, compare, audit and report, in a folder. It can be stopped at any time: with Ctrl-C it saves and says how to go on."
     job = Job(config, obs)
-    return begin(job, dict(recipe='scl', settings=asdict(config), model=asdict(job.model_config), classes=job.classes, recorders=job.recorders), out, source, progress)
+    about = dict(recipe='scl', settings=asdict(config), model=asdict(job.model_config), classes=job.classes, recorders=job.recorders, step=step_of(obs), labels=_labels(config, obs))
+    return begin(job, about, out, source, progress)
+
+def _labels(c, obs): # the fingerprint of the data knows factors only
+    "A short hash of the columns that decide what is learnt."
+    known = [k for k in dict.fromkeys((c.target, c.split, 'device', 'moment')) if k in obs.meta]
+    return hashlib.blake2b(pd.util.hash_pandas_object(obs.meta[known].astype(str), index=False).to_numpy().tobytes(), digest_size=8).hexdigest()
 
 def open_job(run:Run, obs:Observations | None=None, progress:bool=True) -> Job:
     "The job of a run on its data, opened again from where they came if they are not given."
     check_recipe(run, 'scl')
-    return Job(settings_of(run, SCLConfig, check), data_of(run, obs, progress), found_sizes(run) if (run/'allocation.json').exists() else None)
+    c, obs = settings_of(run, SCLConfig, check), data_of(run, obs, progress)
+    if (now := _labels(c, obs)) != run.config.get('labels', now): raise InputError(f"the data of {run.path} have changed since it began ({run.config['data']['name']}): other values of {c.target} or {c.split}; give the old data, or start a new run")
+    return Job(c, obs, found_sizes(run) if (run/'allocation.json').exists() else None)
 
 def resume(path, # run folder
            obs:Observations | None=None, # the same data; None: opened again from where they came
@@ -180,6 +189,27 @@ def audit_again(path, # run folder with embeddings
     return run
 
 # %% ../../nbs/82_scl.ipynb #2f214ab5
+def _of_run(run, c): # settings of the model, the model, classes, recorders
+    "What a run was trained to."
+    try:
+        said = {k: tuple(tuple(e) if isinstance(e, list) else e for e in v) if isinstance(v, list) else v for k, v in run.config['model'].items()}
+        m = StructuredConfig(**said)
+        if (run/'allocation.json').exists(): m = replace(m, sizes=parts(c, found_sizes(run)))
+        return m, Structured(m), run.config['classes'], run.config['recorders']
+    except InputError: raise
+    except (TypeError, KeyError, ValueError, AttributeError, RuntimeError) as e: raise InputError(f'{run.path}/config.json does not fit this version: {e}') from e
+
+def _fits(obs, run, m, recorders):
+    "An `InputError` unless a run can embed these windows."
+    name, step = obs.name or 'observations', step_of(obs)
+    if obs.x.shape[1] != m.channels: raise InputError(f'{name}: {obs.x.shape[1]} channels; the run was trained on {m.channels}')
+    if obs.x.shape[2] < m.window: raise InputError(f'{name}: windows of {obs.x.shape[2]} samples; the run was trained on {m.window}')
+    if abs(step/run.config.get('step', step) - 1) > .01: raise InputError(f"{name}: a sample every {step:.4g} s; the run was trained on one every {run.config['step']:.4g} s. Resample them first")
+    if taken := {*dict(m.sizes), 'guess'} & {*obs.meta}: raise InputError(f'{name}: column {min(taken)!r} has the name of something that is written; rename it')
+    if m.devices > 1 and 'device' not in obs.meta: raise InputError(f"{name}: there is no column 'device', and the run has an encoder for each")
+    if m.devices > 1 and (new := sorted({*obs.meta.device.astype(str)} - {*recorders})): raise InputError(f'{name}: the run knows no device {new[0]!r}; it was trained on {", ".join(recorders)}')
+    check_curves(obs)
+
 @torch.no_grad()
 def embed_new(path, # run folder
               obs:Observations, # windows with as many channels, at least as long
@@ -189,22 +219,18 @@ def embed_new(path, # run folder
     run = Run(path)
     check_recipe(run, 'scl')
     c = settings_of(run, SCLConfig, check)
-    try: m = StructuredConfig(**{k: tuple(tuple(e) if isinstance(e, list) else e for e in v) if isinstance(v, list) else v for k, v in run.config['model'].items()}); classes, recorders = (run.config[k] for k in ('classes', 'recorders'))
-    except (TypeError, KeyError) as e: raise InputError(f'{run.path}/config.json does not fit this version: {e}') from e
-    if (run/'allocation.json').exists(): m = replace(m, sizes=parts(c, found_sizes(run)))
-    if obs.x.shape[1] != m.channels: raise InputError(f'{obs.name}: {obs.x.shape[1]} channels; the run was trained on {m.channels}')
-    if obs.x.shape[2] < m.window: raise InputError(f'{obs.name}: windows of {obs.x.shape[2]} samples; the run was trained on {m.window}')
-    check_curves(obs)
-    model = Twice(Structured(m), replace(moves_of(replace(c, circular=True, stretch=0., window=m.window*step_of(obs)), obs)), c)
+    m, net, classes, recorders = _of_run(run, c)
+    _fits(obs, run, m, recorders)
+    model = Twice(net, moves_of(replace(c, circular=True, stretch=0., window=m.window*step_of(obs)), obs), c)
     load_weights(model, run/'checkpoint')
     model.eval()
-    if m.devices > 1 and 'device' not in obs.meta: raise InputError(f"{obs.name}: there is no column 'device', and the run has an encoder for each")
-    if m.devices > 1 and (new := sorted({*obs.meta.device.astype(str)} - {*recorders})): raise InputError(f'{obs.name}: the run knows no device {new[0]!r}; it was trained on {", ".join(recorders)}')
     device = None if m.devices == 1 else torch.from_numpy(obs.meta.device.astype(str).map({k: i for i, k in enumerate(recorders)}).to_numpy())
-    pieces, guess = [], []
+    pieces, guess, k = [], [], (obs.x.shape[2] - m.window)//2
     for a in range(0, len(obs), 512):
         b = batch(obs, np.arange(a, min(a + 512, len(obs))))
-        k = (obs.x.shape[2] - m.window)//2
-        z = model.net.encode(torch.from_numpy(b.x[..., k:k + m.window]), torch.from_numpy(b.mask[:, k:k + m.window]), None if device is None else device[a:a + 512])
-        guess.append(model.net.logits(z).argmax(1).numpy()); pieces.append({k: torch.nn.functional.normalize(v, dim=1).numpy() for k, v in z.items() if v.shape[1]})
-    return Embeddings({k: np.concatenate([p[k] for p in pieces]) for k in pieces[0]}, obs.meta.assign(guess=np.array(classes, dtype=object)[np.concatenate(guess)]), obs.factors)
+        x, mask = torch.from_numpy(b.x[..., k:k + m.window]), torch.from_numpy(b.mask[:, k:k + m.window])
+        if ((x - net.centre)/net.scale).masked_fill(~mask[:, None], 0).abs().max() > 1e6: raise InputError(f'{obs.name}: values of more than a million standard deviations of what the run was trained on; look for extreme values, or another unit')
+        z = net.encode(x, mask, None if device is None else device[a:a + 512])
+        guess.append(net.logits(z).argmax(1).numpy()); pieces.append({k: torch.nn.functional.normalize(v, dim=1).numpy() for k, v in z.items() if v.shape[1]})
+    e = Embeddings({k: np.concatenate([p[k] for p in pieces]) for k in pieces[0]}, obs.meta.assign(guess=np.array(classes, dtype=object)[np.concatenate(guess)]), obs.factors)
+    return finite(e, obs.name)

@@ -21,6 +21,7 @@ def _split(c, obs):
     name, f = obs.name or 'observations', obs.factors[0]
     if c.split == 'seconds':
         if 'seconds' not in obs.meta: raise InputError(f'{name}: split=seconds needs a column seconds with the time of each window in its recording; choose split={f}')
+        if not pd.api.types.is_numeric_dtype(obs.meta.seconds): raise InputError(f'{name}: the column seconds holds {obs.meta.seconds.iloc[0]!r}; split=seconds needs numbers')
         s, who = obs.meta.seconds.to_numpy(float), codes(obs, f)[0]
         lo, hi = (pd.Series(s).groupby(who).transform(k).to_numpy() for k in ('min', 'max'))
         cut = hi - c.held*(hi - lo)
@@ -47,7 +48,7 @@ class Job:
         self.config, self.obs, name = check(config), obs, obs.name or 'observations'
         c = config
         if c.target not in obs.meta: raise InputError(f'{name}: there is no column {c.target!r} to learn; there are {", ".join(obs.meta.columns)}. Name it with --set target=COLUMN')
-        moves_of(c, obs); check_curves(obs); self._names()
+        self.moves = moves_of(c, obs); check_curves(obs); self._names()
         rows, held = _split(c, obs)
         y = obs.meta[c.target].where(obs.meta[c.target].notna(), None).map(lambda k: None if k is None else str(k)).to_numpy(object)
         self.classes = sorted({k for k in y[rows] if k is not None})
@@ -56,7 +57,8 @@ class Job:
         self.target = np.array([at.get(k, -1) for k in y])
         self.rows, self.held = rows[self.target[rows] >= 0], held[self.target[held] >= 0]
         self.left = int((self.target[held] < 0).sum()) # windows of classes that nobody could learn
-        if len(self.held) < 8: raise InputError(f'{name}: only {len(self.held)} windows to test have a class that is trained on; take another split')
+        for k, v in dict(learn=self.rows, test=self.held).items():
+            if len(v) < 8: raise InputError(f'{name}: only {len(v)} windows to {k} have a class that is trained on; take another split')
         self.tests = np.sort(rng(c.seed, 'tests').permutation(self.held)[:c.tested])
         self.subject, (self.device, self.recorders) = codes(obs, obs.factors[0])[0], self._devices()
         self.sampler = self._sampler()
@@ -76,7 +78,7 @@ class Job:
         return Loop(Twice(Structured(m), self.moves, c), recipe.terms, recipe.weights, self.obs, self.sampler, LoopConfig(steps=c.steps, lr=c.lr, seed=c.seed, device=c.device, precision=c.precision), recipe.extra)
 
     def _names(self):
-        taken = {k for k, _ in parts(self.config)} | {'condition', 'guess', *VARIANTS, 'rocket'}
+        taken = {k for k, _ in parts(self.config)} | {'condition', 'guess', *VARIANTS, 'rocket', *sum(targets_of(self).values(), [])}
         if taken & {*self.obs.meta}: raise InputError(f'{self.obs.name}: column {min(taken & {*self.obs.meta})!r} has the name of something that the recipe writes; rename it')
 
 # %% ../../nbs/77_scl_job.ipynb #50bbe39a
@@ -106,9 +108,9 @@ def conditions(c:SCLConfig, m, obs) -> dict: # name: parameters that are not tho
     if c.rotation: out |= {f'turn {k + 1}': dict(rotation=R) for k, R in enumerate(rotations(c.turns, torch.Generator().manual_seed(seed_for(c.seed, 'turns'))))}
     return out
 
-def finite(e, job):
+def finite(e, name): # the same embeddings, if they are numbers
     bad = np.flatnonzero(~np.all([np.isfinite(v).all(1) for v in e.blocks.values()], axis=0))
-    if len(bad): raise InputError(f'{job.obs.name}: the latents of {len(bad)} of {len(e)} windows are infinite or NaN; look for extreme values')
+    if len(bad): raise InputError(f'{name or "observations"}: the latents of {len(bad)} of {len(e)} windows are infinite or NaN; look for extreme values')
     return e
 
 def _moved(job, params, n, like):
@@ -150,7 +152,7 @@ def tried(job:Job, encode, progress=False) -> Embeddings: # encode: (x, mask, ro
 def encoder_of(job, model:Twice, name=''): # parts of the model, or the one block of a baseline
     device = next(model.parameters()).device
     def encode(x, mask, rows):
-        d = None if job.device is None or len(model.net.encoders) == 1 else torch.from_numpy(job.device[rows]).to(device)
+        d = None if job.device is None or model.net.c.devices == 1 else torch.from_numpy(job.device[rows]).to(device)
         z = model.net.encode(x.to(device), mask.to(device), d)
         guess = model.net.logits(z).argmax(1).cpu().numpy()
         z = {k: torch.nn.functional.normalize(v.float(), dim=1).cpu().numpy() for k, v in z.items()} # directions alone count

@@ -108,19 +108,20 @@ def check(c:SCLConfig) -> SCLConfig: # the same, if it is sound
         if not least <= getattr(c, k) < np.inf: raise InputError(f'{k} is {getattr(c, k)}; it must be at least {least} and finite')
     for k, known in ONE_OF.items():
         if getattr(c, k) not in known: raise InputError(f'{k} is {getattr(c, k)!r}; it must be one of {", ".join(known)}')
-    for k, most in dict(lr=1, stretch=2, gain=5).items():
+    for k, most in dict(lr=1, stretch=2, gain=5, window=1e6, shift=1e6, told=1e6).items():
         if getattr(c, k) > most: raise InputError(f'{k} is {getattr(c, k)}; it must be at most {most}')
     if c.width % 8: raise InputError(f'width is {c.width}; it must be a multiple of 8')
     if not 0 < c.held < 1: raise InputError(f'held is {c.held}; it must be above 0 and below 1')
     if not 0 <= c.gap < 1: raise InputError(f'gap is {c.gap}; it must be at least 0 and below 1')
-    if any(not 0 <= s < np.inf for s in c.at): raise InputError(f'at is {c.at}; shifts must be at least 0')
+    if any(not 0 <= s <= 1e6 for s in c.at): raise InputError(f'at is {c.at}; shifts must be at least 0 and at most 1e6')
     if unknown := set(named(c.baselines)) - set(BASELINES): raise InputError(f'baselines names {min(unknown)!r}; there are {", ".join(BASELINES)}')
     if not any((c.shift, c.stretch, c.gain, c.rotation)): raise InputError('nothing happens to the windows: shift, stretch, gain and rotation are all switched off')
     if not sum(d for k, d in parts(c) if k in reads(c)): raise InputError(f'the task head reads {c.head}, which has no dimensions (d_inv {c.d_inv}, d_free {c.d_free}); choose another head or other sizes')
     if c.eyes == 'blind' and not c.rotation: raise InputError('eyes is blind, but the windows are not turned; choose eyes=raw, or rotation=true')
     if 'blind' in named(c.baselines) and not c.rotation: raise InputError("the baseline 'blind' is for turns, but rotation is off; leave it out")
-    if c.loss == 'nce' and not c.d_inv: raise InputError('d_inv is 0, but the loss nce works on the invariant block; give it dimensions, or choose loss=none')
-    if not any((c.w_task*(c.views != 'none'), c.w_pull*(c.loss != 'none'), c.w_push, c.w_tell)): raise InputError('all weights w_* are 0; there is nothing to learn')
+    if not c.d_inv and (c.loss in ('nce', 'ratio') or 'blind' in named(c.baselines)): raise InputError(f'd_inv is 0, but {"the loss " + c.loss if c.loss in ("nce", "ratio") else "the baseline blind"} works on the invariant block; give it dimensions, or leave that out')
+    if not any((c.w_task*(c.views != 'none'), c.w_pull*(c.loss != 'none'), c.w_push*c.d_var, c.w_tell*c.d_var)): raise InputError('all weights w_* are 0, or of parts without dimensions; there is nothing to learn')
+    if c.allocation == 'auto' and sum(d for _, d in parts(c)) < 8: raise InputError(f'allocation=auto shares out d_inv + d_var + d_free dimensions, which are {sum(d for _, d in parts(c))}; give it 8 or more')
     return c
 
 # %% ../../nbs/75_scl_model.ipynb #efd2166d
@@ -136,6 +137,8 @@ def step_of(obs:Observations) -> float:
 def moves_of(c:SCLConfig, obs:Observations, sd:float=1.) -> Moves: # sd: of the signal, for wander and noise
     "The moves of a configuration for these data, in samples; an `InputError` if windows are too short for them."
     step, L = step_of(obs), obs.x.shape[2]
+    for k in ('shift', 'told')*bool(c.shift):
+        if 0 < getattr(c, k) < step: raise InputError(f'{obs.name or "observations"}: {k} is {getattr(c, k):g} s, less than a sample of {step:.3g} s; choose more')
     reach = 0 if c.circular else round(c.shift/step)
     window = round(c.window/step) if c.window else int((L - 2*reach)/np.exp(c.stretch))
     if window < 16: raise InputError(f'{obs.name or "observations"}: windows of {L*step:.3g} s leave {max(window, 0)*step:.3g} s to be seen if they may be shifted by {c.shift:g} s and stretched by {np.exp(c.stretch):.3g}; '
@@ -171,7 +174,8 @@ def model_config(c:SCLConfig, obs:Observations, rows, classes:int, devices:int=1
     "The settings of the model for these data."
     m, p = moves_of(c, obs), parts(c, sizes)
     told = tuple((f'var_{k}' if c.blocks == 'each' else 'var', k, n) for k, n in m.told.items()) if c.w_tell else ()
-    return StructuredConfig(obs.x.shape[1], m.window, p, told, classes, reads(c), devices if c.devices == 'each' else 1, c.eyes == 'blind', c.width, c.noise_var, *scales(obs, rows))
+    blind = tuple(k for k, _ in p if c.eyes == 'blind' and (k == 'inv' or k.startswith('var_') and k != 'var_rotation')) # a stretch looks the same from every side
+    return StructuredConfig(obs.x.shape[1], m.window, p, told, classes, reads(c), devices if c.devices == 'each' else 1, blind, c.width, c.noise_var, *scales(obs, rows))
 
 # %% ../../nbs/75_scl_model.ipynb #31018b16
 class Twice(nn.Module):
@@ -250,17 +254,19 @@ class SCL:
         return push(a['var'], b['var'], torch.stack([*moved.values()]).amax(0))
 
     def tell(self, guess, true):
-        limit = self.c.told/self.c.shift if self.c.shift else 1
+        limit = min(1, self.c.told/self.c.shift) if self.c.shift and self.c.told else 1
         each = []
-        for k, v in true.items():
+        for k in guess: # moves of blocks with dimensions
+            v = true[k]
             ok = v.abs().amax(1) <= limit if k == 'shift' else torch.ones(len(v), dtype=torch.bool, device=v.device)
             size = limit if k == 'shift' else 1.
             if ok.any(): each.append(tell(guess[k][ok].float()/size, v[ok]/size))
-        return torch.stack(each).mean() if each else true[next(iter(true))].sum()*0
+        return torch.stack(each or [0*g.sum() for g in guess.values()] or [next(iter(true.values())).new_zeros(())]).mean()
 
 # %% ../../nbs/75_scl_model.ipynb #0ff70d5e
 @patch
 def apart(self:SCL, a, b, true):
     "Dependence of what changes in a block on the moves that are not its own."
     change = {k: F.normalize(b[k], dim=1) - F.normalize(a[k], dim=1) for k in a if k != 'free' and a[k].shape[1]}
-    return torch.stack([alignment(gaussian_kernel(z), gaussian_kernel(v.float())) for k, z in change.items() for move, v in true.items() if k != f'var_{move}']).mean()
+    each = [alignment(gaussian_kernel(z), gaussian_kernel(v.float())) for k, z in change.items() for move, v in true.items() if k != f'var_{move}']
+    return torch.stack(each or [next(iter(true.values())).new_zeros(())]).mean()
