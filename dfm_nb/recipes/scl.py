@@ -173,6 +173,7 @@ def resume(path, # run folder
     run = Run(path)
     return run if run.finished else go_on(run, open_job(run, obs, progress), progress)
 
+# %% ../../nbs/82_scl.ipynb #134fdf36
 def audit_again(path, # run folder with embeddings
                 obs:Observations | None=None, # the same data; None: opened again
                 progress:bool=True, # bars
@@ -210,6 +211,7 @@ def _fits(obs, run, m, recorders):
     if m.devices > 1 and (new := sorted({*obs.meta.device.astype(str)} - {*recorders})): raise InputError(f'{name}: the run knows no device {new[0]!r}; it was trained on {", ".join(recorders)}')
     check_curves(obs)
 
+# %% ../../nbs/82_scl.ipynb #cc012671
 @torch.no_grad()
 def embed_new(path, # run folder
               obs:Observations, # windows with as many channels, at least as long

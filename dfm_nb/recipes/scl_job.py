@@ -33,7 +33,7 @@ def _split(c, obs):
         away = named(c.held_names) or sorted(rng(c.seed, 'split', c.split).permutation(values)[:max(1, round(c.held*len(values)))])
         if unknown := set(away) - set(values): raise InputError(f'{name}: held_names has {min(unknown)!r}, which is no value of {c.split}; there are {", ".join(values[:20])}')
         rows, held = np.flatnonzero(v.notna() & ~v.isin(away)), np.flatnonzero(v.isin(away))
-    if min(len(rows), len(held)) < 8: raise InputError(f'{name}: split={c.split} leaves {len(rows)} windows to train on and {len(held)} to test; take more data or another split')
+    if min(len(rows), len(held)) < 8: raise InputError(f'{name}: split={c.split} leaves {len(rows)} windows to train on and {len(held)} to test; take more data, another split or another held')
     return rows, held
 
 class WindowSampler:
