@@ -45,7 +45,7 @@ def run(a):
     from dfm_nb.data.sources import open_data
     config = change(_setting(a), a.set)
     if Path(a.out).exists(): raise InputError(f'{a.out} exists already; choose another --out, remove it, or continue it with: dfm resume {a.out}')
-    factors = tuple(a.factors.split(',')) if a.factors else OWN[a.recipe]
+    factors = OWN[a.recipe] if a.factors is None else tuple(a.factors.split(','))
     obs = open_data(a.data, factors, tuple(a.read), not a.quiet)
     factors = obs.factors
     source = a.data if a.data.startswith('sim:') else str(Path(a.data).resolve()) # a run may be resumed from elsewhere

@@ -226,7 +226,7 @@ def embed_new(path, # run folder
     model = Twice(net, moves_of(replace(c, circular=True, stretch=0., window=m.window*step_of(obs)), obs), c)
     load_weights(model, run/'checkpoint')
     model.eval()
-    device = None if m.devices == 1 else torch.from_numpy(obs.meta.device.astype(str).map({k: i for i, k in enumerate(recorders)}).to_numpy())
+    device = None if m.devices == 1 else torch.tensor([recorders.index(k) for k in obs.meta.device.astype(str)])
     pieces, guess, k = [], [], (obs.x.shape[2] - m.window)//2
     for a in range(0, len(obs), 512):
         b = batch(obs, np.arange(a, min(a + 512, len(obs))))

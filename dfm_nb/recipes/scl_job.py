@@ -16,6 +16,9 @@ from ..train.loop import Loop, LoopConfig
 from .scl_model import SCL, VARIANTS, SCLConfig, Twice, check, model_config, moves_of, parts, step_of
 
 # %% ../../nbs/77_scl_job.ipynb #4a846e01
+def _words(column): # (N,) values as strings, None where unknown
+    return np.array([None if pd.isna(k) else str(k) for k in column], dtype=object)
+
 def _split(c, obs):
     "Rows to train on and rows to test on."
     name, f = obs.name or 'observations', obs.factors[0]
@@ -28,7 +31,7 @@ def _split(c, obs):
         rows, held = np.flatnonzero(s < cut - obs.x.shape[2]*step_of(obs)), np.flatnonzero(s >= cut)
     else:
         if c.split not in obs.meta: raise InputError(f'{name}: there is no column {c.split!r} to split by; there are {", ".join(obs.meta.columns)}')
-        v = obs.meta[c.split].where(obs.meta[c.split].notna(), None).map(lambda k: None if k is None else str(k))
+        v = pd.Series(_words(obs.meta[c.split]), dtype=object)
         values = sorted(v.dropna().unique())
         away = named(c.held_names) or sorted(rng(c.seed, 'split', c.split).permutation(values)[:max(1, round(c.held*len(values)))])
         if unknown := set(away) - set(values): raise InputError(f'{name}: held_names has {min(unknown)!r}, which is no value of {c.split}; there are {", ".join(values[:20])}')
@@ -53,7 +56,7 @@ class Job:
         if c.target not in obs.meta: raise InputError(f'{name}: there is no column {c.target!r} to learn; there are {", ".join(obs.meta.columns)}. Name it with --set target=COLUMN')
         self.moves = moves_of(c, obs); check_curves(obs); self._names()
         rows, held = _split(c, obs)
-        y = obs.meta[c.target].where(obs.meta[c.target].notna(), None).map(lambda k: None if k is None else str(k)).to_numpy(object)
+        y = _words(obs.meta[c.target])
         self.classes = sorted({k for k in y[rows] if k is not None})
         if len(self.classes) < 2: raise InputError(f'{name}: the windows to train on have {len(self.classes)} value of {c.target}; at least two are needed')
         at = {k: i for i, k in enumerate(self.classes)}
