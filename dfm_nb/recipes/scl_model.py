@@ -129,7 +129,8 @@ def step_of(obs:Observations) -> float:
     "Seconds between two samples; an `InputError` without regular times."
     name = obs.name or 'observations'
     if obs.t is None: raise InputError(f'{name}: there are no times, so seconds cannot be told from samples; give t in seconds')
-    d = np.diff(np.atleast_2d(obs.t)[:64].astype(float), axis=1)
+    t = obs.t[None] if obs.t.ndim == 1 else obs.t[np.unique(np.linspace(0, len(obs) - 1, 256).astype(int))]
+    d = np.diff(t.astype(float), axis=1)
     step = float(np.median(d))
     if not step > 0 or np.abs(d - step).max() > .01*step: raise InputError(f'{name}: windows need regular times; here steps are between {d.min():.3g} and {d.max():.3g}. Resample them first')
     return step
