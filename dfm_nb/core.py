@@ -55,7 +55,7 @@ def change(settings, # a dataclass
 
 # %% ../nbs/00_core.ipynb #fc8ffdf5
 RESERVED = ('x', 't', 'mask')
-ANSWERS = ('planted',) # columns that only judge a search for anomalies: no parameters
+ANSWERS = ('planted', 'oddity', 'artefact') # columns that only judge a search for anomalies: no parameters
 
 @dataclass
 class Observations:
