@@ -30,7 +30,7 @@ class SpectraConfig:
 
 SCALINGS = ('counts', 'minmax', 'standard')
 
-# %% ../../nbs/33_spectra.ipynb #3e767b25
+# %% ../../nbs/33_spectra.ipynb #e48893bb
 def scaled(c:SpectraConfig,
            x:torch.Tensor, # (M, C, bins) counts and expected background, or any signal
            exposure:torch.Tensor | None=None # (M,) s; None: 1
@@ -43,11 +43,11 @@ def scaled(c:SpectraConfig,
         lo, hi = y.amin(2, keepdim=True), y.amax(2, keepdim=True)
         return (y - lo)/(hi - lo).clamp(min=1e-12), none
     total = x[:, 0].sum(1)
-    exposure = torch.ones_like(total) if exposure is None else exposure
+    exposure = torch.ones_like(total) if exposure is None else exposure.to(x.device)
     told = torch.stack([(total + 1).log10() - 2, exposure.clamp(min=1e-3).log10() - 4], 1) # around 0 for what is usual
     return 2*((x.clamp(min=0) + .375).sqrt() - .375**.5), told
 
-# %% ../../nbs/33_spectra.ipynb #bca70723
+# %% ../../nbs/33_spectra.ipynb #7899e4a4
 def reconstruction(c:SpectraConfig, out, x, exposure=None): # (M, C', bins) as decoded, (M, C, bins), (M,) -> scalar
     "How far a decoded spectrum is from what was seen: MAE, or the Poisson deviance per photon."
     if c.scaling != 'counts': return (out - scaled(c, x)[0]).abs().mean()
@@ -58,7 +58,7 @@ def reconstruction(c:SpectraConfig, out, x, exposure=None): # (M, C', bins) as d
 
 def expected(c, out, x, exposure=None): # -> (M, bins) counts
     "Counts that the decoder expects, background included."
-    seconds = 1. if exposure is None else exposure[:, None]
+    seconds = 1. if exposure is None else exposure.to(x.device)[:, None]
     back = x[:, 1] if x.shape[1] > 1 else 0.
     return seconds*1e-4*out[:, 0].clamp(-20, 20).exp() + back + 1e-6 # the decoder answers with the log of a rate, around 1e-4 counts per second and bin
 
