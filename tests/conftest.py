@@ -42,11 +42,18 @@ def dfm(tmp_path):
 
 
 FORK = """
-import json, os, shutil, sys, traceback
-import dfm_nb.recipes.causal, dfm_nb.recipes.scl, dfm_nb.sim.ecg, dfm_nb.sim.imu, pandas, torch._dynamo
-from dfm_nb import plots, report
+import json, os, shutil, sys, tempfile, traceback
+import dfm_nb.recipes.causal, dfm_nb.recipes.scl, dfm_nb.sim.ecg, dfm_nb.sim.imu, numpy, pandas, pyarrow.dataset, sklearn.gaussian_process, sklearn.multiclass, torch._dynamo
+from dfm_nb import core, plots, report
 from dfm_nb.cli import main
-report.harmless(plots.training(pandas.DataFrame(dict(step=[0], loss=[0.]))))  # the first picture takes its time
+from dfm_nb.views import maps, survival
+# what is imported late, or is slow the first time, is paid once: pictures of each kind, the page, a file
+report.harmless(plots.training(pandas.DataFrame(dict(step=[0], loss=[0.]))))
+e = core.Embeddings(dict(z=numpy.eye(4)), pandas.DataFrame(dict(star=list('abab'), instrument=[0, 1, 2, 3])))
+report.harmless(maps.latent_maps(e))
+report.harmless(survival.told_bars(pandas.DataFrame(dict(question=['told'], block='inv', target='shift', score=0., low=0., high=0.))))
+report.Environment(autoescape=True).from_string(report.PAGE), report.get_plotlyjs()
+with tempfile.TemporaryDirectory() as folder: e.save(folder + '/e.parquet'); core.Embeddings.load(folder + '/e.parquet')
 
 def crash(folder, when, what):
     changes, when = [], [when, 1] if isinstance(when, str) else when

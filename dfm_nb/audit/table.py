@@ -10,10 +10,8 @@ import os
 from dataclasses import asdict, dataclass, field, replace
 import numpy as np, pandas as pd
 from fastcore.basics import patch
-from joblib import Parallel, delayed, parallel_config
-from joblib.externals.loky import get_reusable_executor
 from tqdm.auto import tqdm
-from ..core import Embeddings, InputError, codes, owners, rng
+from ..core import Embeddings, InputError, codes, in_processes, owners, rng
 from .schema import row, table
 from .probes import FEW, is_class, interval, knows, resampled, score
 from .disentangle import collapse, disentanglement, rank_correlation
@@ -261,11 +259,10 @@ def _ask(tasks, c, n, progress=False) -> pd.DataFrame:
     "Rows of all tasks, shared among processes where that pays."
     workers = c.workers or (len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count())
     workers = 1 if n < 3000 else max(1, min(workers, len(tasks))) # starting processes takes longer than a small audit
-    with parallel_config('loky', inner_max_num_threads=1) if workers > 1 else parallel_config('sequential'):
-        done = Parallel(workers, return_as='generator', batch_size=1, pre_dispatch='2*n_jobs')(delayed(f)(*args) for f, *args in tasks)
-        rows = table(r for part in tqdm(done, 'audit', len(tasks), disable=not progress) for r in part)
-    if workers > 1: get_reusable_executor().shutdown() # idle processes would keep the program from ending for minutes
-    return rows
+    done = in_processes(_one, tasks, workers, len(tasks)) # they take unequal times: nobody waits for the first
+    return table(r for part in tqdm(done, 'audit', len(tasks), disable=not progress) for r in part)
+
+def _one(f, *args): return f(*args)
 
 def audit(s:Subject, # what to ask
           c:AuditConfig=AuditConfig(),

@@ -8,11 +8,9 @@ __all__ = ['STATISTICS', 'PERIODIC', 'features', 'pca']
 # %% ../../nbs/55_features.ipynb #a35b3d1c
 import numpy as np, torch
 import light_curve as lc
-from joblib import Parallel, delayed
-from joblib.externals.loky import get_reusable_executor
 from sklearn.decomposition import PCA
 from tqdm.auto import tqdm
-from ..core import InputError, Observations, batch, rng
+from ..core import InputError, Observations, batch, in_processes, rng
 from ..models.layers import log_frequencies, power, rebin
 
 # %% ../../nbs/55_features.ipynb #71805bfb
@@ -91,9 +89,8 @@ def features(obs:Observations, # (N, C, L)
     "Light-curve statistics and Lomb–Scargle features of each curve (after Kim et al. 2014, A&A 566, A43)."
     rows, f = np.arange(len(obs))[slice(None) if rows is None else rows], _grid(obs, shortest)
     parts = ((b.x, b.mask, b.t, f) for b in (batch(obs, rows[a:a + size]) for a in range(0, len(rows), size)))
-    found = Parallel(workers, return_as='generator')(delayed(_piece)(*p) for p in parts)
+    found = in_processes(_piece, parts, workers)
     with np.errstate(over='ignore'): z = np.concatenate([*tqdm(found, 'features', -(-len(rows)//size), disable=not progress, leave=False)]).astype(np.float32)
-    if workers != 1: get_reusable_executor().shutdown() # idle processes would keep the program from ending for minutes
     names = [f'{n}_{c}' if obs.x.shape[1] > 1 else n for c in range(obs.x.shape[1]) for n in (*STATISTICS.names, *PERIODIC)]
     bad = ~np.isfinite(z)
     for k in np.flatnonzero(bad.any(0)): z[bad[:, k], k] = np.median(z[~bad[:, k], k]) if not bad[:, k].all() else 0

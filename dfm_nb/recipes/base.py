@@ -117,7 +117,7 @@ def settings_of(run:Run, cls, check): # cls: dataclass of settings; check: its t
         return check(cls(**said))
     except (TypeError, ValueError, KeyError) as e: raise InputError(f'{run.path}/config.json was written by version {c.get("version")} and does not fit this one: {e}') from e
 
-def data_of(run:Run, obs:Observations | None=None, progress:bool=True) -> Observations: # obs: None: opened again from where they came
+def data_of(run:Run, obs=None, progress:bool=True, opened=None): # obs: Observations or Paired; None: opened again from where they came, by `opened`
     "The data that a run began with."
     c = run.config['data']
     if not isinstance(c, dict): raise InputError(f'{run.path}/config.json does not say what the data were; restore it, or start a new run')
@@ -125,8 +125,8 @@ def data_of(run:Run, obs:Observations | None=None, progress:bool=True) -> Observ
         if 'source' not in c: raise InputError(f'{run.path} was trained on arrays in memory; give them again: resume(path, obs)')
         try: source, factors, options = (c[k] for k in ('source', 'factors', 'options'))
         except KeyError as e: raise InputError(f'{run.path}/config.json does not say the {e} of the data; give them again: resume(path, obs)') from e
-        obs = open_data(source, tuple(factors), tuple(options), progress)
-    same_data(run, obs)
+        obs = (opened or open_data)(source, tuple(factors), tuple(options), progress)
+    same_data(run, getattr(obs, 'obs', obs))
     return obs
 
 # %% ../../nbs/79_base.ipynb #56cf8a24

@@ -22,7 +22,7 @@ from ..audit.robustness import survival, task_survival
 from ..audit.table import AuditConfig, Subject, audit
 from .base import Stage, begin, check_recipe, data_of, fit, go_on, settings_of
 from .scl_model import VARIANTS, SCLConfig, Twice, check, model_config, moves_of, parts, step_of, variant
-from .scl_job import Job, encoder_of, finite, targets_of, tried
+from .scl_job import Job, encoder_of, finite, recording_of, targets_of, tried
 from .allocation import allocate, found_sizes
 from ..report import write_report
 
@@ -138,7 +138,7 @@ def _audit(job, run, progress, **change):
     f, held = o.factors[0], o.meta.iloc[job.held]
     about = dict(recipe='scl', setting=c.setting, data=run.config['data']['name'], seed=ask.seed, labels=ask.labels, blocks=dict(star='inv', instr='var'), factors=[f, 'condition'],
                  counts={'observations': len(o), 'samples': o.x.shape[2], f: int(o.meta[f].nunique()), 'trained': len(job.rows), 'tested': len(job.tests), f'tested {f}': int(held[f].nunique())},
-                 scl=dict(target=c.target, classes=job.classes, split=c.split, window=job.moves.window*step_of(o), moves=list(job.moves.told), sizes=dict(job.model_config.sizes), steps=c.steps))
+                 scl=dict(target=c.target, classes=job.classes, split=c.split, window=job.moves.window*step_of(o), moves=list(job.moves.told), sizes=dict(job.model_config.sizes), steps=c.steps, eyes=c.eyes, head=c.head))
     write_audit(run/'audit.json', about, pd.concat([table(rows), more[~more.question.eq('collapse')]], ignore_index=True), left)
 
 # %% ../../nbs/82_scl.ipynb #bc225c4e
@@ -155,14 +155,14 @@ def train(config:SCLConfig, # what to do
 
 def _labels(c, obs): # the fingerprint of the data knows factors only
     "A short hash of the columns that decide what is learnt."
-    known = [k for k in dict.fromkeys((c.target, c.split, 'device', 'moment')) if k in obs.meta]
+    known = [k for k in dict.fromkeys((c.target, c.split, 'device', 'moment', *recording_of(obs)*(c.split == 'seconds'))) if k in obs.meta]
     return hashlib.blake2b(pd.util.hash_pandas_object(obs.meta[known].astype(str), index=False).to_numpy().tobytes(), digest_size=8).hexdigest()
 
 def open_job(run:Run, obs:Observations | None=None, progress:bool=True) -> Job:
     "The job of a run on its data, opened again from where they came if they are not given."
     check_recipe(run, 'scl')
     c, obs = settings_of(run, SCLConfig, check), data_of(run, obs, progress)
-    if (now := _labels(c, obs)) != run.config.get('labels', now): raise InputError(f"the data of {run.path} have changed since it began ({run.config['data']['name']}): other values of {c.target} or {c.split}; give the old data, or start a new run")
+    if (now := _labels(c, obs)) != run.config.get('labels', now): raise InputError(f"the data of {run.path} have changed since it began ({run.config['data']['name']}): other values of {c.target}, or of what they are split by ({c.split}); give the old data, or start a new run")
     return Job(c, obs, found_sizes(run) if (run/'allocation.json').exists() else None)
 
 def resume(path, # run folder
