@@ -212,7 +212,8 @@ def _sections(run, about, rows):
     "Sections of the page, and those that could not be made, with reasons."
     (star, instr), (s, i) = (*about.get('factors', ()), 'star', 'instrument')[:2], (about.get('blocks', {}).get(k) for k in ('star', 'instr'))
     words, todo, _ = of_recipe(about)
-    fill = lambda text: text.format(note=words.how_to_read(about, words.overview(about, rows)), star=star, instr=instr, s=s, i=i, other=f'; {i} the other way round' if i else '')
+    note = words.how_to_read(about, words.overview(about, rows))
+    fill = lambda text: text.format(note=note, star=star, instr=instr, s=s, i=i, other=f'; {i} the other way round' if i else '')
     made, missing = [], []
     for title, text, make in todo:
         try: made.append(dict(figures=[], tables=[], title=fill(title), text=fill(text)) | make(run, about, rows))

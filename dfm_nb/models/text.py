@@ -47,7 +47,7 @@ class Encoder:
             with replacing(Path(folder)/FILE) as tmp: tmp.write_bytes(data)
         except OSError as e: raise InputError(f'cannot write {Path(folder)/FILE}: {e.strerror or e}; free some space, or choose another place') from e
 
-# %% ../../nbs/34_text.ipynb #617fffd6
+# %% ../../nbs/34_text.ipynb #95a3039c
 STOP = frozenset('a an and are as at be been both but by can for from has have here if in into is it its of on or our than that the their then there these this to was we were which with'.split())
 NAMES = {'Γ': 'gamma', 'γ': 'gamma', 'α': 'alpha', 'β': 'beta', 'χ': 'chi', 'σ': 'sigma', 'µ': 'mu', 'μ': 'mu', '−': '-', '–': '-', '—': ' - ', '×': 'x', '·': ' ', '≈': '~', '∼': '~', '≃': '~', '±': '+/-'}
 SUPER = str.maketrans('⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺', '0123456789-+')
@@ -61,6 +61,7 @@ CLEAN = [(re.compile(a, re.I), b) for a, b in (
     (rf'\blog(?:_?10)?\s*\(?([a-z]\w*)((?:/cm)?\)?\s*(?:of|is|[=~])\s*)(-?{NUM})', r'\1 #\3 '))] # log N_H = 21.5
 TOKEN = re.compile(rf'#(-?{NUM})|(?<![\w.])(-?{NUM}(?:e[+-]?\d+)?)(?!\d)|([a-z]\w*(?:-[a-z0-9]+)*)')
 
+# %% ../../nbs/34_text.ipynb #85a493a3
 def plain(text:str) -> str: # lower case; powers of ten as 3.2e21 or #21.5
     "Text in one alphabet."
     text = re.sub('[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+', lambda m: '^' + m[0].translate(SUPER), text)
@@ -87,7 +88,7 @@ def words(text:str) -> list: # single words, powers of ten, and pairs with an un
     single = [w for p in parts for w in p if w[0] not in '~-']
     return single + [f'{a} {b}' for p, q in zip(parts, parts[1:]) if len(p) + len(q) < 5 for a, b in product(p, q)]
 
-# %% ../../nbs/34_text.ipynb #44770030
+# %% ../../nbs/34_text.ipynb #c526ea8e
 @dataclass
 class TfidfSvd(Encoder):
     "TF-IDF of words and pairs, then a truncated SVD."
@@ -103,7 +104,9 @@ class TfidfSvd(Encoder):
         texts = checked(texts)
         v = TfidfVectorizer(analyzer=words, sublinear_tf=True, min_df=self.least if len(texts) >= 300 else 1, max_features=self.most, dtype=np.float32)
         try: x = v.fit_transform(texts)
-        except ValueError: raise InputError(f'{len(texts)} texts hold no word that could be counted, as in {texts[0][:40]!r}; are they in Latin letters?' if texts else 'there are no texts to learn words from') from None
+        except ValueError:
+            first = f', as in {texts[0][:40]!r}' if texts else ''
+            raise InputError(f'{len(texts)} texts hold no word that could be counted{first}; give some in Latin letters') from None
         self._put(v.get_feature_names_out().tolist(), v.idf_, randomized_svd(x, min(self.d, *x.shape), n_iter=2, random_state=self.seed)[2])
         return self
 
@@ -113,24 +116,28 @@ class TfidfSvd(Encoder):
         self.counter.idf_ = idf
 
     def encode(self, texts) -> np.ndarray: # (T, d) float32
-        if not hasattr(self, 'axes'): raise InputError('this encoder has not seen any text; call fit(texts) first')
-        texts = checked(texts)
+        self._fitted(); texts = checked(texts)
         if not texts: return np.zeros((0, len(self.axes)), np.float32)
         z = self.counter.transform(texts) @ self.axes.T
         return (z/np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-9)).astype(np.float32)
 
-    def state(self): return dict(kind='tfidf', words=1, **{f.name: getattr(self, f.name) for f in fields(self)}, vocabulary=self.vocabulary), dict(idf=self.idf, axes=self.axes)
+    def _fitted(self):
+        if not hasattr(self, 'axes'): raise InputError('this encoder has not seen any text; call fit(texts) first')
+
+    def state(self):
+        self._fitted()
+        return dict(kind='tfidf', words=1, **{f.name: getattr(self, f.name) for f in fields(self)}, vocabulary=self.vocabulary), dict(idf=self.idf, axes=self.axes)
 
     @classmethod
     def from_state(cls, about, arrays):
         e = cls(**{f.name: int(about[f.name]) for f in fields(cls)})
         v, idf, axes = about['vocabulary'], arrays['idf'], arrays['axes']
-        fits = isinstance(v, list) and len(set(v)) == len(v) and all(isinstance(w, str) for w in v) and idf.shape == (len(v),) and axes.ndim == 2 and axes.shape[1] == len(v) <= e.most and len(axes) <= e.d
-        if not fits or about['words'] != 1 or not (np.isfinite(idf).all() and np.isfinite(axes).all()): raise ValueError('vocabulary and arrays do not fit each other')
+        fits = isinstance(v, list) and all(isinstance(w, str) for w in v) and len(set(v)) == len(v) <= e.most and idf.shape == (len(v),)
+        if not fits or axes.shape[1:] != (len(v),) or len(axes) > e.d or about['words'] != 1 or not (np.isfinite(idf).all() and np.isfinite(axes).all()): raise ValueError('vocabulary and arrays do not fit each other')
         e._put(v, idf, axes)
         return e
 
-# %% ../../nbs/34_text.ipynb #ddb4589c
+# %% ../../nbs/34_text.ipynb #62f485bd
 class SentenceEncoder(Encoder):
     "A sentence transformer from a folder; needs the optional extra `text`."
     def __init__(self, folder, # of the model, as sentence-transformers saves it
@@ -140,7 +147,8 @@ class SentenceEncoder(Encoder):
 
     def _files(self) -> dict: # name: hash
         files = sorted(p for p in self.folder.rglob('*') if p.is_file() and p.suffix in ('.json', '.safetensors', '.txt', '.model'))
-        if not any(p.suffix == '.safetensors' for p in files): raise InputError(f'{self.folder} holds no sentence transformer (no *.safetensors); save one there with SentenceTransformer(NAME).save(FOLDER), where there is a network')
+        if not any(p.suffix == '.safetensors' for p in files):
+            raise InputError(f'{self.folder} holds no sentence transformer (no *.safetensors); save one there with SentenceTransformer(NAME).save(FOLDER), where there is a network')
         def digest(p):
             with open(p, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
         return {p.relative_to(self.folder).as_posix(): digest(p) for p in files}
@@ -165,7 +173,7 @@ class SentenceEncoder(Encoder):
         if e.files != about['files']: raise InputError(f'{e.folder} is not the model that was used: its files have changed; restore them, or encode again')
         return e
 
-# %% ../../nbs/34_text.ipynb #8b846c02
+# %% ../../nbs/34_text.ipynb #a0b70b51
 def read_vectors(path, # Parquet
                  columns=() # list columns to be joined; none: all that there are
                 ) -> np.ndarray: # (T, d) float32
@@ -180,7 +188,8 @@ def read_vectors(path, # Parquet
     for c in columns or there:
         a = table[c].combine_chunks(); width = pc.fill_null(pc.list_value_length(a), 0).to_numpy(zero_copy_only=False)
         usual = int(np.bincount(width).argmax()) if len(width) else 0
-        if len(bad := np.flatnonzero((width != usual) | (width == 0))): raise InputError(f'{path}: column {c!r} has mixed widths: {usual} numbers in most rows, {width[bad[0]]} in row {bad[0]}; make all vectors with one model')
+        if len(bad := np.flatnonzero((width != usual) | (width == 0))):
+            raise InputError(f'{path}: column {c!r} has mixed widths: {usual} numbers in most rows, {width[bad[0]]} in row {bad[0]}; make all vectors with one model')
         flat = a.flatten()
         if not (pa.types.is_floating(flat.type) or pa.types.is_integer(flat.type)): raise InputError(f'{path}: column {c!r} holds {flat.type}; it must hold numbers')
         out.append(flat.to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(a), usual))
@@ -188,23 +197,28 @@ def read_vectors(path, # Parquet
     if len(bad := np.flatnonzero(~np.isfinite(v).all(1))): raise InputError(f'{path}: row {bad[0]} has NaN or infinite numbers; embed its text again')
     return v
 
+# %% ../../nbs/34_text.ipynb #4e70b3bc
+def _hashes(texts): # (T, 16) uint8
+    each = [hashlib.blake2b(t.encode('utf-8', 'replace'), digest_size=16).digest() for t in texts]
+    return np.frombuffer(b''.join(each), np.uint8).reshape(-1, 16)
+
 class Precomputed(Encoder):
     "Vectors that belong to texts; `fit` with these texts, in the order of the vectors."
     def __init__(self, vectors:np.ndarray, hashes=None): self.vectors, self.hashes = np.asarray(vectors, np.float32), hashes # (T, d), (T, 16) uint8
     def fit(self, texts):
         texts = checked(texts)
         if len(texts) != len(self.vectors): raise InputError(f'{len(self.vectors)} vectors for {len(texts)} texts; there must be one for each, in their order')
-        self.hashes = self._hash(texts)
+        self.hashes = _hashes(texts)
         return self
-    @staticmethod
-    def _hash(texts): return np.frombuffer(b''.join(hashlib.blake2b(t.encode('utf-8', 'replace'), digest_size=16).digest() for t in texts), np.uint8).reshape(-1, 16)
     def encode(self, texts) -> np.ndarray: # (T, d) float32
         if self.hashes is None: raise InputError('these vectors do not know their texts; call fit(texts) first')
-        asked = self._hash(texts := checked(texts))
+        asked = _hashes(texts := checked(texts))
         if np.array_equal(asked, self.hashes): return self.vectors.copy()
         where = {h.tobytes(): i for i, h in reversed([*enumerate(self.hashes)])} # of equal texts the first
         rows = [where.get(h.tobytes(), -1) for h in asked]
-        if -1 in rows: raise InputError(f'text {rows.index(-1)}, {texts[rows.index(-1)][:40]!r}, has no vector; precomputed vectors know their own texts only. To search in words use tfidf or a sentence transformer')
+        if -1 in rows:
+            i = rows.index(-1)
+            raise InputError(f'text {i}, {texts[i][:40]!r}, has no vector; precomputed vectors know their own texts only. To search in words use tfidf or a sentence transformer')
         return self.vectors[rows]
     def state(self): return dict(kind='vectors'), dict(vectors=self.vectors) | ({} if self.hashes is None else dict(hashes=self.hashes))
     @classmethod
@@ -213,7 +227,7 @@ class Precomputed(Encoder):
         if v.ndim != 2 or not np.isfinite(v).all() or h is not None and (h.shape != (len(v), 16) or h.dtype != np.uint8): raise ValueError('vectors and texts do not fit each other')
         return cls(v, h)
 
-# %% ../../nbs/34_text.ipynb #6053bf75
+# %% ../../nbs/34_text.ipynb #afd6190d
 KINDS = dict(tfidf=TfidfSvd, sentence=SentenceEncoder, vectors=Precomputed)
 
 def text_encoder(spec:str # as 'tfidf', 'tfidf:d=128,seed=1', 'sentence:/folder' or 'vectors:/file.parquet'
@@ -232,9 +246,10 @@ def load_encoder(folder) -> Encoder: # as it was saved
         with safe_open(path, 'np') as f: about, arrays = json.loads((f.metadata() or {})['dfm_nb']), {k: f.get_tensor(k) for k in f.keys()}
         return KINDS[about['kind']].from_state(about, arrays)
     except InputError: raise
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as e: raise InputError(f'{path} is missing or no text encoder of dfm_nb ({type(e).__name__}: {e}); restore it, or fit one again') from e
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as e:
+        raise InputError(f'{path} is missing or no text encoder of dfm_nb ({type(e).__name__}: {e}); restore it, or fit one again') from e
 
-# %% ../../nbs/34_text.ipynb #13e94e7c
+# %% ../../nbs/34_text.ipynb #2ce2c859
 def encoded(encoder:Encoder, # fitted
             texts, # list of strings
             folder=None # of the cache; None: no cache
@@ -242,8 +257,7 @@ def encoded(encoder:Encoder, # fitted
     "What `encoder.encode(texts)` returns, from the cache if it is there."
     texts = checked(texts)
     if folder is None: return encoder.encode(texts)
-    h = hashlib.blake2b(encoder.key().encode(), digest_size=16)
-    for t in texts: h.update(hashlib.blake2b(t.encode('utf-8', 'replace'), digest_size=16).digest())
+    h = hashlib.blake2b(encoder.key().encode() + _hashes(texts).tobytes(), digest_size=16)
     path = Path(folder)/f'{h.hexdigest()}.npz'
     try:
         with np.load(path, allow_pickle=False) as f: v = f['vectors']
