@@ -6,7 +6,7 @@
 __all__ = ['WRITTEN', 'Job', 'vectors_of', 'latents', 'text_latents', 'train', 'open_job', 'resume', 'audit_again', 'trained',
            'embed_new']
 
-# %% ../../nbs/85_align.ipynb #18972c95
+# %% ../../nbs/85_align.ipynb #8df22767
 from dataclasses import asdict
 from functools import partial
 import numpy as np, pandas as pd, torch
@@ -26,7 +26,7 @@ from ..audit.schema import write_audit
 from .align_audit import Sides, audit_pairs, odd_sources
 from ..report import write_report
 
-# %% ../../nbs/85_align.ipynb #ffef857b
+# %% ../../nbs/85_align.ipynb #89cb437f
 WRITTEN = ('spectrum', 'text', 'tuned', 'shared_spectrum', 'shared_text', 'published_spectrum', 'published_shared_spectrum', 'published_shared_text', 'split') # names of columns in the files of a run
 
 class Job:
@@ -59,9 +59,9 @@ class Job:
         model.spectra.load_state_dict(spectra.state_dict())
         of = texts.at[rows]; of = of[of >= 0].unique()
         model.units(torch.from_numpy(z)[rows], texts.v[of] if c.texts else texts.mean[rows])
-        return Loop(model, r.terms, r.weights, self.obs, WindowSampler(self.rows, c.batch, c.seed), LoopConfig(steps=c.steps, lr=c.lr, seed=c.seed, device=c.device, precision=c.precision), r.extra)
+        return Loop(model, r.terms, r.weights, self.obs, WindowSampler(self.rows, c.batch, c.seed), LoopConfig(steps=c.steps, lr=c.lr, weight_decay=c.decay, seed=c.seed, device=c.device, precision=c.precision), r.extra)
 
-# %% ../../nbs/85_align.ipynb #449ab3ad
+# %% ../../nbs/85_align.ipynb #b30e4d03
 def _texts(job, run, progress):
     a = job.loop.accelerator
     if a.is_main_process:
@@ -82,7 +82,7 @@ def vectors_of(run:Run, p:Paired) -> Texts:
     if v is None or v.ndim != 2 or len(v) != len(p.texts): raise InputError(f'{run/"texts"/"vectors.safetensors"} does not fit the texts; remove it, and resume the run')
     return Texts(p, v.numpy())
 
-# %% ../../nbs/85_align.ipynb #b08e8de1
+# %% ../../nbs/85_align.ipynb #b0378142
 @torch.no_grad()
 def latents(model, p:Paired, told, device='cpu') -> dict: # model: SpectrumAutoencoder or Aligner; told: rows -> exposure -> arrays (N, d)
     "What a trained model says of each spectrum."
@@ -104,7 +104,7 @@ def text_latents(model:Aligner, c:AlignConfig, texts:Texts) -> tuple: # -> (N, d
     mean = (each[texts.at.clamp(min=0)]*have[..., None]).sum(1)
     return torch.nn.functional.normalize(mean, dim=1).numpy(), each.numpy()
 
-# %% ../../nbs/85_align.ipynb #621121e7
+# %% ../../nbs/85_align.ipynb #b0c85c2e
 def _spectra(job, c, name, run, progress):
     "An autoencoder, and what it says of each spectrum."
     folder, loop = (f'baselines/{name}/spectra' if name else 'spectra'), job.spectra_loop(c, name)
@@ -127,12 +127,12 @@ def _align(job, c, name, run, progress):
         found = latents(loop.bare, job.pairs, Align(c, job.pairs).told, loop.device)
         of_source, each = text_latents(loop.bare, c, texts)
         blocks = {own + 'spectrum': z} | ({} if name else dict(text=texts.mean.numpy(), tuned=found['z'])) | {own + 'shared_spectrum': found['a'], own + 'shared_text': of_source}
-        if not name: Embeddings(dict(shared=each), job.pairs.texts[['source']], ('source',)).save(run/'texts'/'shared.parquet')
+        if not name: Embeddings(dict(shared=each), job.pairs.texts[['source', 'text']], ('source',)).save(run/'texts'/'shared.parquet')
         e = Embeddings(blocks, job.obs.meta.assign(split=job.split) if not name else job.obs.meta[list(job.obs.factors)], job.obs.factors)
         finite(e, job.obs.name).save(run/(f'baselines/{name}.parquet' if name else 'embeddings.parquet'))
     loop.accelerator.wait_for_everyone()
 
-# %% ../../nbs/85_align.ipynb #69c3463b
+# %% ../../nbs/85_align.ipynb #6eaec86c
 @patch
 def stages(self:Job) -> list:
     "What a run is made of, in order."
@@ -142,7 +142,7 @@ def stages(self:Job) -> list:
             *(s for b in named(c.baselines) for s in (Stage(f'baselines/{b}/spectra/latents.parquet', of(_spectra, paper, b), True), Stage(f'baselines/{b}.parquet', of(_align, paper, b), True))),
             Stage('decoded.npz', of(_decode)), Stage('audit.json', of(_audit)), Stage('anomalies.csv', of(_odd)), Stage('summary.md', lambda run, progress: write_report(run))]
 
-# %% ../../nbs/85_align.ipynb #13317ac1
+# %% ../../nbs/85_align.ipynb #584a3f31
 def _sides(job, run):
     e = Embeddings.load(run/'embeddings.parquet')
     for b in named(job.config.baselines): e.blocks |= {k: v for k, v in Embeddings.load(run/f'baselines/{b}.parquet').blocks.items()}
@@ -181,7 +181,7 @@ def _decode(job, run, progress, n=6):
     with replacing(run/'decoded.npz') as tmp, open(tmp, 'wb') as f:
         np.savez_compressed(f, t=np.arange(o.x.shape[2]) if o.t is None else o.t if o.t.ndim == 1 else o.t[0], x=o.x[rows], own=own, text=text, source=s.meta[job.pairs.key].iloc[pick].to_numpy(dtype=str))
 
-# %% ../../nbs/85_align.ipynb #23a723bc
+# %% ../../nbs/85_align.ipynb #3ac0c6a6
 def train(config:AlignConfig, # what to do
           p:Paired, # what to learn from
           out, # run folder; it must not exist
@@ -190,7 +190,7 @@ def train(config:AlignConfig, # what to do
          ) -> Run: # finished, or stopped
     "Train, compare, audit and report, in a folder. It can be stopped at any time: with Ctrl-C it saves and says how to go on."
     job = Job(config, p)
-    return begin(job, dict(recipe='align', settings=asdict(config), model=asdict(spectra_config(config, p.obs, job.rows)), texts=texts_hash(p)), out, source, progress)
+    return begin(job, dict(recipe='align', settings=asdict(config), model=asdict(spectra_config(config, p.obs, job.rows)), told=[k for k in ('exposure',) if k in p.obs.meta], texts=texts_hash(p)), out, source, progress)
 
 def open_job(run:Run, p:Paired | None=None, progress:bool=True) -> Job:
     "The job of a run on its data, opened again from where they came if they are not given."
@@ -223,7 +223,7 @@ def audit_again(path, # run folder with embeddings
     write_report(run)
     return run
 
-# %% ../../nbs/85_align.ipynb #dc4f7e98
+# %% ../../nbs/85_align.ipynb #082eed1e
 def trained(run:Run) -> tuple: # settings, Aligner
     "What a run was trained to."
     check_recipe(run, 'align')
@@ -248,6 +248,6 @@ def embed_new(path, # run folder
     if taken := {*WRITTEN} & {*obs.meta}: raise InputError(f'{name}: column {min(taken)!r} has the name of something that is written; rename it')
     check_curves(obs)
     e = torch.tensor(obs.meta.exposure.to_numpy(np.float64).copy(), dtype=torch.float32) if 'exposure' in obs.meta else None
-    if model.spectra.c.scaling == 'counts' and e is None and 'exposure' in (run.config.get('told') or ['exposure']): raise InputError(f'{name}: there is no column exposure, in seconds; the run was trained with it')
+    if model.spectra.c.scaling == 'counts' and e is None and 'exposure' in run.config.get('told', ()): raise InputError(f'{name}: there is no column exposure, in seconds; the run was trained with it')
     found = latents(model, Paired(obs, pd.DataFrame(dict(source=obs.meta[obs.factors[0]].astype(str).unique(), text='unknown'))), lambda rows: {} if e is None else dict(exposure=e[rows]))
     return finite(Embeddings(dict(tuned=found['z'], shared_spectrum=found['a']), obs.meta, obs.factors), name)

@@ -15,12 +15,12 @@ from ..models.spectra import SCALINGS, SpectraConfig
 from ..models.align import AlignerConfig
 from ..losses.pairs import near_equal, pair_nce
 
-# %% ../../nbs/83_align_model.ipynb #bea757d5
+# %% ../../nbs/83_align_model.ipynb #dfed0fb7
 @dataclass(frozen=True)
 class AlignConfig:
     "Settings of the recipe `align`."
     setting: str = 'clean'
-    encoder: str = 'tfidf' # of texts: tfidf, tfidf:d=128, sentence:FOLDER, or given for vectors that came with the texts
+    encoder: str = 'tfidf:d=512' # of texts: tfidf:d=WIDTH, sentence:FOLDER, or given for vectors that came with the texts
     scaling: str = 'auto' # of signals: counts, minmax (published), standard; auto: counts where they are counts
     subtract: bool = False # minmax: without the expected background
     patch: int = 20 # bins that the encoder sees as one
@@ -28,10 +28,10 @@ class AlignConfig:
     layers: int = 2
     d_spectrum: int = 64 # latent of the autoencoder
     d: int = 64 # shared space
-    hidden: int = 256 # of the two networks
-    dropout: float = .2
+    hidden: int = 512 # of the two networks
+    dropout: float = .5 # in them
     tau: float = .07 # temperature at the start; it is learnt
-    texts: int = 2 # texts of a source in a batch, each a positive; 0: their mean vector (published)
+    texts: int = 3 # texts of a source in a batch, each a positive; 0: their mean vector (published)
     fine: bool = True # the encoder of spectra goes on learning
     w_pair: float = 1. # symmetric InfoNCE
     w_spectrum: float = .3 # reconstruction while it does
@@ -40,9 +40,10 @@ class AlignConfig:
     batch_spectra: int = 128 # of the autoencoder
     steps_spectra: int = 1500
     lr_spectra: float = 2e-3
-    batch: int = 256
-    steps: int = 1500
-    lr: float = 1e-3
+    batch: int = 512
+    steps: int = 500
+    lr: float = 2e-3
+    decay: float = .1 # of weights
     k: int = 3 # neighbours of the regression
     baselines: str = 'published' # aligned beside it on the same data
     checkpoint_every: int = 250
@@ -50,18 +51,18 @@ class AlignConfig:
     device: str = 'auto' # 'cpu' leaves a GPU alone
     precision: str = 'auto' # 'no' or 'bf16'; auto: bf16 on CUDA
 
-PAPER = dict(scaling='minmax', texts=0, fine=False, w_spectrum=0., hard=0., ignore=0.)
+PAPER = dict(scaling='minmax', texts=0, fine=False, w_spectrum=0., hard=0., ignore=0., batch=256, hidden=256, lr=1e-3, dropout=.4)
 SETTINGS = dict(clean=AlignConfig(), published=AlignConfig(setting='published', baselines='', **PAPER))
 BASELINES = ('published',)
 
-def published(c:AlignConfig) -> AlignConfig: # the paper's setting, with the same sizes, steps and data
-    "What `clean` is compared with in the same run."
+def published(c:AlignConfig) -> AlignConfig: # the paper's setting
+    "What `clean` is compared with in the same run: the paper's choices, with the same splits, texts, autoencoder and steps."
     return replace(c, setting='published', baselines='', **PAPER)
 
-# %% ../../nbs/83_align_model.ipynb #6b45acc9
-LEAST = dict(patch=1, width=8, layers=1, d_spectrum=1, d=1, hidden=1, dropout=0, tau=.01, texts=0, w_pair=0, w_spectrum=0, hard=0, ignore=0, batch_spectra=4, steps_spectra=1, lr_spectra=1e-12,
+# %% ../../nbs/83_align_model.ipynb #282fc204
+LEAST = dict(decay=0, patch=1, width=8, layers=1, d_spectrum=1, d=1, hidden=1, dropout=0, tau=.01, texts=0, w_pair=0, w_spectrum=0, hard=0, ignore=0, batch_spectra=4, steps_spectra=1, lr_spectra=1e-12,
              batch=4, steps=1, lr=1e-12, k=1, checkpoint_every=1, seed=0)
-MOST = dict(dropout=.95, tau=10, texts=64, hard=4, ignore=1, lr=1, lr_spectra=1, d=4096, d_spectrum=4096, hidden=65536, width=4096, layers=64, batch=65536, batch_spectra=65536)
+MOST = dict(decay=10, dropout=.95, tau=10, texts=64, hard=4, ignore=1, lr=1, lr_spectra=1, d=4096, d_spectrum=4096, hidden=65536, width=4096, layers=64, batch=65536, batch_spectra=65536)
 ONE_OF = dict(scaling=('auto', *SCALINGS), device=('auto', 'cpu'), precision=('auto', 'no', 'bf16'))
 
 def check(c:AlignConfig) -> AlignConfig: # the same, if it is sound
