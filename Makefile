@@ -15,7 +15,7 @@ test notebooks table-scl: export DFM_DATA := $(shell cd ../shared/data && pwd)
 endif
 endif
 
-.PHONY: help install run test table table-scl picture lab export clean-notebooks notebooks readme clean
+.PHONY: help install run test table table-scl table-align picture lab export clean-notebooks notebooks readme clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -39,6 +39,9 @@ table: install ## both settings on both kinds of survey, three seeds: the tables
 
 table-scl: install ## the structured recipe on real ECG and motion data, three seeds (DFM_DATA=folder; ARGS="ecg imu"; about an hour)
 	@$(BIN)/python scripts/scl_table.py $(ARGS)
+
+table-align: install ## the recipe for spectra and texts on 11,447 simulated sources, three seeds (about a quarter of an hour)
+	@$(BIN)/python scripts/align_table.py $(ARGS)
 
 picture: run ## the picture of the README, from the run that `make run` made (needs Chromium)
 	@$(BIN)/python scripts/picture.py "$(RUN)"

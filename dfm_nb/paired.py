@@ -86,9 +86,10 @@ def split_sources(p:Paired, # to be split
                  ) -> dict[str, np.ndarray]: # names of sources, sorted
     "Split by source, at random."
     if abs(sum(shares.values()) - 1) > 1e-6 or min(shares.values()) <= 0: raise InputError(f'shares are {shares}; they must be positive and sum to 1')
-    names = rng(seed, 'split', 'source').permutation(p.sources)
-    cut = np.round(np.cumsum(list(shares.values()))*len(names)).astype(int)
-    out = dict(zip(shares, (np.sort(n) for n in np.split(names, cut[:-1]))))
+    m, names = p.obs.meta, rng(seed, 'split', 'source').permutation(p.sources)
+    odd = np.isin(names, m[p.key][m.planted.to_numpy(bool)]) if 'planted' in m else np.zeros(len(names), bool)
+    parts = [np.split(n, np.round(np.cumsum(list(shares.values()))*len(n)).astype(int)[:-1]) for n in (names[~odd], names[odd])] # as many planted ones in each part as its share
+    out = {k: np.sort(np.concatenate(n)) for k, n in zip(shares, zip(*parts))}
     for k, v in out.items():
         if not len(v): raise InputError(f'{p.name}: {len(names)} sources leave none to {k}; more sources are needed')
     return out

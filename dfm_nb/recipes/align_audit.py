@@ -6,7 +6,7 @@
 __all__ = ['UNSEEN', 'Sides', 'retrieved', 'ceilings', 'representations', 'estimated', 'correlated', 'oddness', 'quality',
            'odd_rows', 'odd_sources', 'shapes', 'generated', 'audit_pairs']
 
-# %% ../../nbs/84_align_audit.ipynb #b9da8b0e
+# %% ../../nbs/84_align_audit.ipynb #36ec0410
 from dataclasses import replace
 import numpy as np, pandas as pd
 from ..core import Embeddings, InputError, rng
@@ -14,8 +14,8 @@ from ..paired import GROUPS, QUALITY, Paired
 from ..audit.schema import row, table
 from ..audit.retrieval import SearchIndex, cross_retrieval, cross_scores, log_likelihood
 from ..audit.experts import best_correlation, compression_rows, gain_rows, guesses, joined, mae_rows
-from ..audit.anomaly import isolation
-from ..audit.priors import plausibility, prior_rows, spike, top_list
+from ..audit.anomaly import isolation, local_outlier
+from ..audit.priors import misfit, plausibility, prior_rows, spike, top_list
 
 # %% ../../nbs/84_align_audit.ipynb #a66bdd21
 class Sides:
@@ -106,12 +106,16 @@ def correlated(s:Sides, seed:int=0) -> list: # rows
             out.append(row(asked, b, '', 'best |rho|', score=float(t.rho.mean()), null=float(t.chance.mean()), tested=len(s.test)))
     return out
 
-# %% ../../nbs/84_align_audit.ipynb #916b1365
-def oddness(s:Sides) -> dict: # name: (n test,) larger = odder
+# %% ../../nbs/84_align_audit.ipynb #b10ef400
+def oddness(s:Sides) -> dict: # name: (n test,) larger = odder; the first is the one that is listed
     "Scores of the tested sources, among all that were trained on."
-    z = s.z
-    shared = joined(z['shared_spectrum'], z['shared_text'], train=s.train)
-    return dict(forest=isolation(shared, s.train)[s.test])
+    z, out = s.z, {}
+    if _counted(s):
+        try: out['photons'] = misfit(s.pairs.obs.x[s.rows], s.test, s.train)
+        except InputError: pass # too few are bright enough
+    out['forest'] = isolation(joined(z['shared_spectrum'], z['shared_text'], train=s.train), s.train)[s.test]
+    if len(s.test) + len(s.train) > 24: out['texts'] = local_outlier(z['shared_text'])[s.test]
+    return out
 
 def quality(s:Sides) -> pd.DataFrame: # rows of the tested sources: weight, reasons
     "How far each observation lets an oddity be believed. `InputError` where nothing is known of it."

@@ -20,8 +20,8 @@ from .texts import parse, rules
 @dataclass(frozen=True)
 class ReportConfig:
     "Everything that fixes windows and their reports; shares and probabilities are between 0 and 1."
-    n_patients: int = 200
-    windows: int = 8 # of each patient, at most; each is a source
+    n_patients: int = 1500
+    windows: int = 1 # of each patient, at most; each is a source
     seconds: float = 3.2 # of a window; with the rate below 320 samples, which patches of 20 divide
     rate: float = 100. # Hz
     least: int = 1 # reports on a window

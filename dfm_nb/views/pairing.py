@@ -417,7 +417,7 @@ def overview(about:dict, rows:pd.DataFrame # of an audit
     if (of('correlation').target == '').any(): _line(out, 'best |ρ|, mean', of('correlation')[of('correlation').target == ''], 'shared', two)
     for q, name in (('compression', 'compressed: '), ('generation', 'generated: ')):
         for (t, m), p in of(q).groupby(['target', 'metric'], sort=False): _line(out, f"{name}{m}{f', {t}' if t else ''}", p, 'shared', _pct if m == 'dimensions' else two, [f'chance {two(v)}' for v in p.null.dropna()[:1]] if q == 'generation' else list(p.detail[:1]))
-    for (t, m), p in of('odd sources').groupby(['target', 'metric'], sort=False): _line(out, f'{t} {m}', p, 'forest', _pct if m.startswith('in the top') else lambda v: f'{v:.0f}')
+    for (t, m), p in of('odd sources').groupby(['target', 'metric'], sort=False): _line(out, f'{t} {m}', p, 'photons' if (p.block == 'photons').any() else 'forest', _pct if m.startswith('in the top') else lambda v: f'{v:.0f}')
     return pd.DataFrame(out, columns=['', 'score', 'of', 'beside']) if out else pd.DataFrame({'': []})
 
 # %% ../../nbs/74_pairing.ipynb #db8cec8f
