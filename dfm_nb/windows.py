@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from .core import InputError
 
 # %% ../nbs/04_windows.ipynb #ec9b872e
-def lengths(window:float, # seconds that a network sees
+def lengths(window:float, # seconds between the margins
             margin:float, # seconds on each side of it
             rate:float # samples per second
            ) -> tuple[int, int, int]: # samples of the window, of one margin, of all

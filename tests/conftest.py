@@ -43,7 +43,8 @@ def dfm(tmp_path):
 
 FORK = """
 import json, os, shutil, sys, tempfile, traceback
-import dfm_nb.recipes.causal, dfm_nb.recipes.scl, dfm_nb.sim.ecg, dfm_nb.sim.imu, numpy, pandas, pyarrow.dataset, sklearn.gaussian_process, sklearn.multiclass, torch._dynamo
+import dfm_nb.recipes.causal, dfm_nb.recipes.scl, dfm_nb.recipes.search, dfm_nb.sim.catalogue, dfm_nb.sim.ecg, dfm_nb.sim.imu, dfm_nb.sim.texts
+import numpy, pandas, pyarrow.dataset, sklearn.gaussian_process, sklearn.multiclass, torch._dynamo
 from dfm_nb import core, plots, report
 from dfm_nb.cli import main
 from dfm_nb.views import maps, survival

@@ -500,7 +500,7 @@ CONFIGS = {
     "not text": lambda p: p.write_bytes(NOISE),
     "a list": lambda p: p.write_text("[]"),
     "nothing": lambda p: p.write_text("null"),
-    "another recipe": lambda p: edit(p, lambda c: c.update(recipe="align")),
+    "another recipe": lambda p: edit(p, lambda c: c.update(recipe="sieve")),
     "the other recipe": lambda p: edit(p, lambda c: c.update(recipe="scl")),
     "no recipe": lambda p: edit(p, lambda c: c.pop("recipe") and c),
     "no settings": lambda p: edit(p, lambda c: c.pop("settings") and c),
@@ -521,7 +521,7 @@ CONFIGS = {
 @pytest.mark.parametrize("what", CONFIGS)
 def test_resume_with_a_configuration_that(what, run, refused):
     CONFIGS[what](run / "config.json")
-    words = "config.json" if what != "another recipe" else ["run", "'align'"]
+    words = "config.json" if what != "another recipe" else ["run", "'sieve'"]
     refused(words, "resume", "run", "--quiet")
     if what == "another width": return  # the latents are there, of whatever model
     (run / "embeddings.parquet").touch()
@@ -538,7 +538,7 @@ MODELS = {k: CONFIGS[k] for k in ("empty", "not text", "a list", "another recipe
 @pytest.mark.parametrize("what", MODELS)
 def test_embed_with_a_configuration_that(what, run, refused):
     MODELS[what](run / "config.json")
-    refused("config.json" if what != "another recipe" else ["run", "'align'"], "embed", "run", "--data", SURVEY, "--out", "new.parquet", "--quiet")
+    refused("config.json" if what != "another recipe" else ["run", "'sieve'"], "embed", "run", "--data", SURVEY, "--out", "new.parquet", "--quiet")
 
 
 def header(path: Path, change):

@@ -20,8 +20,8 @@ G = 9.80665 # m/s2
 @dataclass(frozen=True)
 class Motion:
     "How recordings of motion become observations."
-    window: float = 0. # seconds that a network sees; 0: 1.28 for SPSW, 2.56 for WISDM
-    margin: float = .32 # seconds on each side, to shift and stretch into
+    window: float = 0. # seconds that the activity is told of; 0: 1.28 for SPSW, 2.56 for WISDM
+    margin: float = .32 # seconds on each side, to shift and stretch into; where nothing is shifted, networks see them too
     step: float = 0. # seconds from one window to the next; 0: half a window
     rate: float = 0. # samples per second; 0: 50 for SPSW, 20 for WISDM
     purity: float = .8 # share of a window's samples that have its activity

@@ -112,8 +112,7 @@ class TfidfSvd(Encoder):
 
     def _put(self, vocabulary, idf, axes): # (V,) words, (V,) weights, (k, V)
         self.vocabulary, self.idf, self.axes = vocabulary, idf, axes
-        self.counter = TfidfVectorizer(analyzer=words, sublinear_tf=True, vocabulary=vocabulary, dtype=np.float32)
-        self.counter.idf_ = idf
+        self.counter = TfidfVectorizer(analyzer=words, sublinear_tf=True, vocabulary=vocabulary, dtype=np.float32); self.counter.idf_ = idf
 
     def encode(self, texts) -> np.ndarray: # (T, d) float32
         self._fitted(); texts = checked(texts)

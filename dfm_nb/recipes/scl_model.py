@@ -27,7 +27,7 @@ class SCLWindows:
     split: str = 'seconds' # what to test on: 'seconds' (the last part of each recording) or values of a column never trained on
     held: float = .375 # share of the time, or of the values
     held_names: str = '' # these values instead of a random share, with commas between
-    window: float = 0. # seconds that the network sees; 0: all but the margin that the moves need
+    window: float = 0. # seconds that the network sees; 0: the whole stored window, margins included, less what shift and stretch need (with shift=0 more than the reader's window)
     shift: float = .8333 # seconds, at most; 0: without
     circular: bool = False # whether shifts go in a circle, for windows without a margin
     stretch: float = 0. # log of the factor of time, at most

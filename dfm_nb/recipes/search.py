@@ -10,6 +10,7 @@ import numpy as np, pandas as pd, torch
 from ..core import Embeddings, InputError, Run
 from ..models.text import load_encoder
 from ..audit.retrieval import SearchIndex
+from .base import check_recipe
 from .align import trained
 
 # %% ../../nbs/86_search.ipynb #6e1aae41
@@ -39,7 +40,7 @@ def search(path, # run folder of the recipe align
            top:int=10 # how many of each
           ) -> pd.DataFrame: # found, rank, similarity, source, what is known of it, text
     "Spectra that fit some words; or spectra like that of a source, texts that fit its spectrum, spectra that fit its texts."
-    run = Run(path)
+    run = Run(path); check_recipe(run, 'align')
     if not (run/'embeddings.parquet').exists() or not (run/'texts'/'shared.parquet').exists(): raise InputError(f'{path} has nothing to search in; train it to the end with: dfm resume {path}')
     e, t = Embeddings.load(run/'embeddings.parquet'), Embeddings.load(run/'texts'/'shared.parquet')
     spectra, texts = SearchIndex(e.blocks['shared_spectrum']), SearchIndex(t.blocks['shared'])

@@ -98,8 +98,8 @@ class ImuConfig:
     n_subjects: int = 24
     seconds: float = 30. # of each activity
     rate: float = 50. # Hz
-    window: float = 2.56 # s that a model sees
-    margin: float = .32 # s on either side of it, for shifts
+    window: float = 2.56 # s between the margins
+    margin: float = .32 # s on either side of it, for shifts; a model that needs none sees them too
     step: float = 1.28 # s between windows
     devices: int = 2 # 1: the phone alone
     orientations: int = 4 # how many of `ORIENTATIONS` are used
