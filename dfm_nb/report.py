@@ -197,7 +197,7 @@ PAIRED = [ # of the recipe that aligns
      lambda run, about, rows: _fig(pairing.gain_bars(rows), 'Gain with 95% intervals, of groups and of each variable.') | dict(tables=[(pairing.estimates(rows), 'Mean absolute errors in the units of the variables, and what was chosen.')])),
     ('Single dimensions', 'The largest correlation of any one dimension with a variable, before alignment and after.', lambda run, about, rows: _fig(pairing.correlation_slopes(rows), 'Largest correlation of a dimension with each variable; lines begin at the better of spectrum and text.')),
     ('Map of the shared space', 'Spectra and texts on the first two principal components of both together. What belongs together should lie together.', lambda run, about, rows: _space(run, about, rows)),
-    ('Odd {star}s', 'What lies apart from the rest in the shared space, and how far the quality of the observation lets one believe it. A hint where to look, and no cause.', lambda run, about, rows: _odd_sources(run, about)),
+    ('Odd {star}s', 'What no other spectrum explains, where signals are counts, and otherwise what lies apart in the shared space; and how far the quality of the observation lets one believe it. A hint where to look, and no cause.', lambda run, about, rows: _odd_sources(run, about)),
     ('Spectra', 'Tested {star}s: what was counted, what the decoder makes of it, and what it makes of the texts alone.', lambda run, about, rows: _seen(run)),
     ('Training', 'Terms of the loss; thin: as logged, thick: median of nine.', lambda run, about, rows: _losses(run))]
 

@@ -366,12 +366,12 @@ def test_what_a_run_cannot_embed(made, pairs, refused, tmp_path):
     refused("nowhere", *embed("nowhere"))
     refused("sim:magic", *embed("sim:magic"))
     refused("new.txt", *embed(SKY, "new.txt"))
-    refused("'planet'", *embed("pi", "new.parquet", "--factors", "planet"))
+    refused("'planet'", *embed(SKY, "new.parquet", "--factors", "planet"))
     tables(tmp_path / "none", pairs, known=pairs.obs.meta[["source", "class"]])
     refused("exposure", *embed("none"))
     tables(tmp_path / "taken", pairs, tuned=1.)
     refused("'tuned'", *embed("taken"))
-    refused(["2 of 400"], *embed("sim:hearts,n_patients=2" if False else "sim:hearts"))
+    refused(["2 of 400"], *embed("sim:hearts,n=60"))
 
 
 def test_audits_anew(run, made, forked, refused):
@@ -491,7 +491,7 @@ BROKEN = {
     "no texts": (lambda d: (d / "texts.csv").unlink(), ["texts.csv"]),
     "no tables": (lambda d: [p.unlink() for p in d.iterdir()], ["texts.csv"]),
     "two tables": (lambda d: (d / "sources.csv").write_text("source\na\n"), ["sources.csv", "sources.parquet"]),
-    "an empty table": (lines("texts.csv", lambda b: b""), ["texts.csv", "'source'"]),
+    "an empty table": (lines("texts.csv", lambda b: b""), ["texts.csv", "empty"]),
     "a table of no rows": (lines("texts.csv", lambda b: b"source,text\n"), ["texts.csv"]),
     "an empty text": (lambda d: texts_of(d, lambda t: t.text.where(t.index != 3, "  ")), ["texts.csv", "row 3"]),
     "no column text": (lines("texts.csv", lambda b: b.replace(b"source,text", b"source,words")), ["texts.csv", "'text'"]),
@@ -586,3 +586,32 @@ def test_values_that_work_or_are_refused(settings, path, forked, tmp_path):
     if answer.returncode == 0: fine(answer); sound(path, left(*(["published"] if "baselines=published" in settings else []))); return
     said = message(answer)
     assert any(s.split("=")[0] in said for s in settings) or "became infinite or NaN" in said, said
+
+
+# Files of a finished run that are damaged.
+
+ASKED = dict(search=("search", "run", "a soft star"), like=("search", "run", "--like", "2CXO"), embed=("embed", "run", "--data", "data", "--out", "new.parquet", "--quiet"), audit=("audit", "run", "--quiet", "--draws", "2"), report=("report", "run"))
+DAMAGED = {  # file: what needs it
+    "config.json": "search like embed audit report",
+    "embeddings.parquet": "search like audit",
+    "texts/shared.parquet": "search like",
+    "texts/vectors.safetensors": "search embed",
+    "texts/encoder/encoder.safetensors": "search",
+    "checkpoint/model.safetensors": "search embed",
+    "baselines/published.parquet": "audit",
+    "audit.json": "report"}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+@pytest.mark.parametrize("how", ["cut off", "noise"])
+def test_a_damaged_file(how, name, run, refused):
+    "Whoever needs it names it; whoever does not, works."
+    CHECKPOINTS[how](run / name)
+    for command in DAMAGED[name].split(): refused(name.rpartition("/")[2], *ASKED[command])
+
+
+@pytest.mark.parametrize("name", ["texts/vectors.safetensors", "spectra/latents.parquet", "spectra/checkpoint/model.safetensors", "checkpoint/state.safetensors"])
+def test_a_damaged_file_of_a_run_that_was_stopped(name, run, refused):
+    for later in ("summary.md", "embeddings.parquet"): (run / later).unlink()
+    CHECKPOINTS["noise"](run / name)
+    refused(name.rpartition("/")[2], *RESUME)

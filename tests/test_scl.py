@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from dfm_nb.data import sources
-from dfm_nb.recipes.scl_model import LEAST, SCLConfig
+from dfm_nb.recipes.scl_model import BASELINES, LEAST, SCLConfig
+from dfm_nb.views import survival
 from test_cli import CHECKPOINTS, TRAINED, audited, edit, files, fine, finite, message, refused, tree, weights, written  # refused is a fixture
 
 TINY = "steps=12 width=8 batch=16 d_inv=8 d_var=4 d_free=4 tested=20 turns=1 at=0 checkpoint_every=5 device=cpu baselines=".split()
@@ -150,6 +151,18 @@ def test_parts_of_each_kind(made):
     found = json.loads((made("imu with found sizes")[0] / "allocation.json").read_text())
     sizes = dict(inv=found["d_inv"], var_gain=found["d_var"], var_rotation=found["d_var"], free=20 - found["d_inv"] - 2 * found["d_var"])
     assert parts("imu with found sizes") == {k: v for k, v in sizes.items() if v}
+
+
+def test_what_holds_by_construction_is_said_to(made):
+    "Of a network that cannot see turns, that it survives them is no finding."
+    told = {name: (made(name)[0] / "summary.md").read_text() for name in RUNS if name.startswith("imu") or name == "ecg"}
+    verdict = lambda name: [" ".join(k.split()) for k in told[name].split("\n- ")[1:]]
+    said = lambda name, words: [k.partition("] ")[2].partition(". ")[0] for k in verdict(name) if f". {words}: inv is computed" in k]
+    claims = ["inv survives and tells subjects apart", "The subject is found again after a move", "The task survives", "inv does not tell the move"]
+    for name in ("imu", "imu with an encoder for each device"): assert said(name, "By construction") == claims
+    assert said("imu with blocks of their own", "By construction, as far as turns go") == claims
+    for name in ("ecg", "imu published", "imu of named subjects"): assert "By construction" not in told[name]
+    assert {*BASELINES} == {*survival.BASELINES} and "blind (the task alone" in " ".join(told["imu"].split())
 
 
 def test_who_is_tested(made):
@@ -310,7 +323,7 @@ TOGETHER = [["d_var=0", "d_free=0"], ["d_var=0", "blocks=each"], ["d_inv=0", "lo
             ["allocation=auto", "d_inv=1", "d_var=0", "d_free=0"], ["allocation=auto", "d_var=0", "w_tell=0"], ["loss=simclr", "blocks=each"], ["told=0"], ["told=5", "at=.3,.3"], ["told=.001"], ["w_task=0", "w_pull=0", "w_push=0", "head=all"],
             ["w_task=0", "w_push=0", "w_tell=0", "beta=0"], ["lr=1", "steps=1"], ["batch=9999", "tested=9999", "checkpoint_every=1"], ["batch=4", "loss=ratio", "precision=bf16"], ["held=.9"], ["held=.05", "seed=123456789012345678901"]]
 IMUS = [["devices=each", "d_var=0", "d_free=0"], ["devices=each", "eyes=raw", "shift=.1", "batch=4"], ["eyes=blind", "d_inv=0", "loss=none", "head=all"], ["loss=ratio", "negatives=queue", "devices=each", "queue=8"],
-        ["split=device"], ["target=step_frequency", "split=activity"], ["gain=5", "stretch=.1", "blocks=each"]]
+        ["split=device"], ["split=seconds"], ["target=step_frequency", "split=activity"], ["gain=5", "stretch=.1", "blocks=each"]]
 
 
 @pytest.mark.parametrize("task, settings", [*(("ecg", s) for s in TOGETHER), *(("imu", s) for s in IMUS)], ids=lambda v: v if isinstance(v, str) else " ".join(v))
@@ -447,7 +460,8 @@ CHANGES = {
     "a mask": dict(mask=lambda a: np.arange(a["x"].shape[2]) > 3 + np.zeros((len(a["x"]), 1))),
     "names": dict(patient=lambda a: np.where(a["patient"] == "p001", "another", a["patient"])),
     "labels": dict(rhythm=lambda a: a["rhythm"][::-1]),
-    "when": dict(seconds=lambda a: a["seconds"][::-1])}
+    "when": dict(seconds=lambda a: a["seconds"][::-1]),
+    "recordings": dict(recording=lambda a: np.where(a["seconds"] > 9, "b", "a"))}
 
 
 @pytest.fixture(scope="module")
