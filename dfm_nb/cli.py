@@ -6,7 +6,7 @@
 __all__ = ['OWN', 'RUN', 'simulate', 'run', 'resume', 'audit', 'report', 'embed', 'data', 'search', 'parser', 'main']
 
 # %% ../nbs/91_cli.ipynb #5244838a
-import argparse, errno, signal, sys, threading
+import argparse, errno, os, signal, sys, threading
 from pathlib import Path
 from .core import InputError, change
 
@@ -206,6 +206,9 @@ def main(argv=None) -> int:
     if main_thread: old = signal.signal(signal.SIGTERM, signal.default_int_handler) # a polite end, as Ctrl-C
     try: return a.f(a) or 0
     except InputError as e: print(f'dfm: {e}', file=sys.stderr)
+    except BrokenPipeError: # whoever read has gone, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except OSError as e:
         if e.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM, errno.EFBIG): raise
         print(f'dfm: cannot write{f" {e.filename}" if e.filename else ""}: {e.strerror}; free some space or choose another --out', file=sys.stderr)

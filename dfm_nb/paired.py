@@ -89,6 +89,9 @@ def split_sources(p:Paired, # to be split
     m, names = p.obs.meta, rng(seed, 'split', 'source').permutation(p.sources)
     odd = np.isin(names, m[p.key][m.planted.to_numpy(bool)]) if 'planted' in m else np.zeros(len(names), bool)
     parts = [np.split(n, np.round(np.cumsum(list(shares.values()))*len(n)).astype(int)[:-1]) for n in (names[~odd], names[odd])] # as many planted ones in each part as its share
+    for k, part in enumerate(parts[0]): # a small set: whoever has none takes one of the largest part
+        big = int(np.argmax([len(n) for n in parts[0]]))
+        if not len(part) + len(parts[1][k]) and len(parts[0][big]) > len(shares): parts[0][k], parts[0][big] = parts[0][big][:1], parts[0][big][1:]
     out = {k: np.sort(np.concatenate(n)) for k, n in zip(shares, zip(*parts))}
     for k, v in out.items():
         if not len(v): raise InputError(f'{p.name}: {len(names)} sources leave none to {k}; more sources are needed')

@@ -293,9 +293,6 @@ def test_data_that_are_gone(run, refused):
 
 # What can be asked of a run.
 
-def found(said: str) -> pd.DataFrame: return pd.read_csv(said)
-
-
 def test_search(made, forked, tmp_path):
     name = table(made / "embeddings.parquet").source[7]
     said = fine(forked("search", made, "an obscured", "AGN"))
@@ -371,7 +368,7 @@ def test_what_a_run_cannot_embed(made, pairs, refused, tmp_path):
     refused("exposure", *embed("none"))
     tables(tmp_path / "taken", pairs, tuned=1.)
     refused("'tuned'", *embed("taken"))
-    refused(["2 of 400"], *embed("sim:hearts,n=60"))
+    refused(["2 of 400"], *embed("sim:hearts,n_patients=60"))
 
 
 def test_audits_anew(run, made, forked, refused):

@@ -286,6 +286,12 @@ def test_columns_that_others_would_write(forked, ecg, tmp_path):
     assert {*table(tmp_path / "run" / "embeddings.parquet").gain} == {*ecg["rhythm"]}
 
 
+def test_a_recording_may_be_the_subject(forked, imu, tmp_path):
+    written(tmp_path / "in.npz", imu)
+    fine(forked(*(w.replace("subject,device", "recording") for w in train("in.npz", "split=device", task="imu"))))
+    assert json.loads((tmp_path / "run" / "audit.json").read_text())["about"]["factors"] == ["recording", "condition"]
+
+
 def test_what_is_not_known_is_left_out(forked, ecg, tmp_path):
     "Windows without a label are not learnt, numbers and yes and no are labels too, and samples may be missing."
     n = len(ecg["x"])

@@ -104,7 +104,7 @@ def text_latents(model:Aligner, c:AlignConfig, texts:Texts) -> tuple: # -> (N, d
     mean = (each[texts.at.clamp(min=0)]*have[..., None]).sum(1)
     return torch.nn.functional.normalize(mean, dim=1).numpy(), each.numpy()
 
-# %% ../../nbs/85_align.ipynb #b0c85c2e
+# %% ../../nbs/85_align.ipynb #e6ee5e9f
 def _spectra(job, c, name, run, progress):
     "An autoencoder, and what it says of each spectrum."
     folder, loop = (f'baselines/{name}/spectra' if name else 'spectra'), job.spectra_loop(c, name)
@@ -125,14 +125,20 @@ def _align(job, c, name, run, progress):
     if not fit(run, loop, folder, c.checkpoint_every, progress): return False
     if loop.accelerator.is_main_process:
         found = latents(loop.bare, job.pairs, Align(c, job.pairs).told, loop.device)
-        of_source, each = text_latents(loop.bare, c, texts)
+        of_source = text_latents(loop.bare, c, texts)[0]
         blocks = {own + 'spectrum': z} | ({} if name else dict(text=texts.mean.numpy(), tuned=found['z'])) | {own + 'shared_spectrum': found['a'], own + 'shared_text': of_source}
-        if not name: Embeddings(dict(shared=each), job.pairs.texts[['source', 'text']], ('source',)).save(run/'texts'/'shared.parquet')
         e = Embeddings(blocks, job.obs.meta.assign(split=job.split) if not name else job.obs.meta[list(job.obs.factors)], job.obs.factors)
         finite(e, job.obs.name).save(run/(f'baselines/{name}.parquet' if name else 'embeddings.parquet'))
     loop.accelerator.wait_for_everyone()
 
-# %% ../../nbs/85_align.ipynb #6eaec86c
+def _shared_texts(job, run, progress):
+    "Each text in the shared space, for searching."
+    c, texts = job.config, vectors_of(run, job.pairs)
+    model = Aligner(aligner_config(c, spectra_config(c, job.obs, job.rows), texts.v.shape[1]))
+    load_weights(model, run/'checkpoint')
+    Embeddings(dict(shared=text_latents(model, c, texts)[1]), job.pairs.texts[['source', 'text']], ('source',)).save(run/'texts'/'shared.parquet')
+
+# %% ../../nbs/85_align.ipynb #3f2f9d63
 @patch
 def stages(self:Job) -> list:
     "What a run is made of, in order."
@@ -140,7 +146,7 @@ def stages(self:Job) -> list:
     paper = published(c)
     return [Stage('texts/vectors.safetensors', of(_texts), True), Stage('spectra/latents.parquet', of(_spectra, c, ''), True), Stage('embeddings.parquet', of(_align, c, ''), True),
             *(s for b in named(c.baselines) for s in (Stage(f'baselines/{b}/spectra/latents.parquet', of(_spectra, paper, b), True), Stage(f'baselines/{b}.parquet', of(_align, paper, b), True))),
-            Stage('decoded.npz', of(_decode)), Stage('audit.json', of(_audit)), Stage('anomalies.csv', of(_odd)), Stage('summary.md', lambda run, progress: write_report(run))]
+            Stage('texts/shared.parquet', of(_shared_texts)), Stage('decoded.npz', of(_decode)), Stage('audit.json', of(_audit)), Stage('anomalies.csv', of(_odd)), Stage('summary.md', lambda run, progress: write_report(run))]
 
 # %% ../../nbs/85_align.ipynb #584a3f31
 def _sides(job, run):

@@ -22,7 +22,7 @@ from ..audit.robustness import survival, task_survival
 from ..audit.table import AuditConfig, Subject, audit
 from .base import Stage, begin, check_recipe, data_of, fit, go_on, settings_of
 from .scl_model import VARIANTS, SCLConfig, Twice, check, model_config, moves_of, parts, step_of, variant
-from .scl_job import Job, encoder_of, finite, recording_of, targets_of, tried
+from .scl_job import RECORDINGS, Job, encoder_of, finite, recording_of, targets_of, tried
 from .allocation import allocate, found_sizes
 from ..report import write_report
 
@@ -122,7 +122,7 @@ def _general(job, run, ask, progress):
     known = list(dict.fromkeys(e.meta.condition))[:-1]
     few = known if len(known) <= 4 else [known[round(k)] for k in np.linspace(0, len(known) - 1, 4)]
     rows = np.flatnonzero(e.meta.condition.isin(few))
-    columns = [k for k in e.meta if k not in ('guess', 'seconds', 'moment', 'recording', *sum(targets_of(job).values(), []))]
+    columns = [k for k in e.meta if k in e.factors or k not in ('guess', 'seconds', 'moment', *RECORDINGS, *sum(targets_of(job).values(), []))]
     some = Embeddings({k: v[rows] for k, v in blocks.items() if k in ('inv', 'var')}, e.meta[columns].iloc[rows].reset_index(drop=True), e.factors)
     try: return audit(Subject(some, 'inv', 'var' if 'var' in some.blocks else None, np.arange(len(rows))), ask, progress)
     except InputError as problem: return table([]), [dict(what='the general audit', why=str(problem))]
