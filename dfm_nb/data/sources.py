@@ -92,12 +92,13 @@ def _simulated(source) -> Observations:
 
 # %% ../../nbs/28_sources.ipynb #1a9fc641
 def open_pairs(source:str, # see the table above
-               factors:tuple | None=None, # not used: the source is the factor
+               factors:tuple | None=None, # the first of them is the source, whatever else there is
                options:tuple=(), # 'key=value' for the reader of spectra, see `data.xray.Xray`; leave=true goes on without spectra that cannot be read
                progress:bool=False # show a bar
               ) -> Paired:
     "Signals and texts from wherever `source` points."
     source = str(source)
+    if factors and factors[0] != 'source': raise InputError(f'{factors[0]!r} cannot be the factor of signals with texts: what joins them is the column source')
     if source.startswith('sim:'):
         if options: raise InputError(f'{options[0]}: {source} takes its settings after commas, as in sim:tiny,seed=3; reading options are for files')
         p = _simulated_pairs(source)

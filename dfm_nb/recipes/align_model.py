@@ -12,6 +12,7 @@ import numpy as np, torch
 from ..core import InputError, named, rng
 from ..paired import Paired
 from ..models.spectra import SCALINGS, SpectraConfig
+from ..models.text import text_encoder
 from ..models.align import AlignerConfig
 from ..losses.pairs import near_equal, pair_nce
 
@@ -73,6 +74,9 @@ def check(c:AlignConfig) -> AlignConfig: # the same, if it is sound
         if getattr(c, k) > most: raise InputError(f'{k} is {getattr(c, k)}; it must be at most {most}')
     for k, known in ONE_OF.items():
         if getattr(c, k) not in known: raise InputError(f'{k} is {getattr(c, k)!r}; it must be one of {", ".join(known)}')
+    if c.encoder != 'given':
+        try: text_encoder(c.encoder)
+        except InputError as e: raise InputError(f'encoder is {c.encoder!r}: {e}') from e
     if c.width % 8: raise InputError(f'width is {c.width}; it must be a multiple of 8')
     if unknown := set(named(c.baselines)) - {*BASELINES}: raise InputError(f'baselines names {min(unknown)!r}; there are {", ".join(BASELINES)}')
     if not c.w_pair and not (c.fine and c.w_spectrum): raise InputError('w_pair is 0, so nothing brings the two sides together; give it a weight')

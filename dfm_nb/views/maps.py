@@ -32,6 +32,7 @@ def _points(xy, y, name, scale):
             i = (y == v).to_numpy()
             yield go.Scattergl(x=xy[i, 0], y=xy[i, 1], mode='markers', name=str(v), legendgroup=f'{name} {v}', showlegend=scale and k < LOOKS, marker=dict(marker, color=PALETTE[k % 8], symbol=('circle', 'x', 'diamond-open')[k//8 % 3]))
 
+# %% ../../nbs/70_maps.ipynb #a7e8510e
 LOOKS = 24 # eight colours of three symbols; from there on they repeat, and a legend says nothing
 
 def _beside(fig, r, k):
