@@ -42,7 +42,8 @@ def dfm(tmp_path):
 
 
 FORK = """
-import json, os, shutil, sys, tempfile, traceback
+import gc, json, os, shutil, sys, tempfile, traceback
+gc.disable()  # while much is made and nothing thrown away; and what stays is not to be looked through in each child
 import dfm_nb.recipes.causal, dfm_nb.recipes.scl, dfm_nb.recipes.search, dfm_nb.sim.catalogue, dfm_nb.sim.ecg, dfm_nb.sim.imu, dfm_nb.sim.texts
 import numpy, pandas, pyarrow.dataset, sklearn.gaussian_process, sklearn.multiclass, torch._dynamo
 from dfm_nb import core, plots, report
@@ -55,6 +56,7 @@ report.harmless(maps.latent_maps(e))
 report.harmless(survival.told_bars(pandas.DataFrame(dict(question=['told'], block='inv', target='shift', score=0., low=0., high=0.))))
 report.Environment(autoescape=True).from_string(report.PAGE), report.get_plotlyjs()
 with tempfile.TemporaryDirectory() as folder: e.save(folder + '/e.parquet'); core.Embeddings.load(folder + '/e.parquet')
+gc.freeze(); gc.enable()
 
 def crash(folder, when, what):
     changes, when = [], [when, 1] if isinstance(when, str) else when
