@@ -58,7 +58,7 @@ def recall_curves(rows:pd.DataFrame # of an audit
             r, m = p[p.k.notna()], p[p.metric == 'median rank']
             fig.add_scatter(x=r.k*dodge, y=100*r.score, error_y=_bars(c, 100*r.score, 100*r.low, 100*r.high), mode='lines+markers', line=line, marker=mark, name=b, legendgroup=b, showlegend=j == 1, row=1, col=j)
             fig.add_scatter(x=[j + .13*(k - (len(blocks) - 1)/2)]*len(m), y=100*m.score, error_y=_bars(c, 100*m.score, 100*m.low, 100*m.high), mode='markers+text', marker=dict(mark, size=10), text=[f'{v:.2g}%' for v in 100*m.score],
-                            textposition='top right', textfont=dict(color=c, size=11), cliponaxis=False, name=b, legendgroup=b, showlegend=False, row=1, col=3)
+                            textposition='top left' if b == 'ceiling of spectra' else 'top right', textfont=dict(color=c, size=11), cliponaxis=False, name=b, legendgroup=b, showlegend=False, row=1, col=3)
     for j, w in enumerate(WAYS, 1):
         n = part[(part.target == w) & part.null.notna()].sort_values('k').drop_duplicates('metric')
         fig.add_scatter(x=n.k.dropna(), y=100*n.null[n.k.notna()], mode='lines', line=dict(color=GREY, dash='dot'), name='chance', legendgroup='chance', showlegend=j == 1, row=1, col=j)
@@ -203,12 +203,20 @@ def shared_map(e:Embeddings, # with shared_spectrum and shared_text
 # %% ../../nbs/74_pairing.ipynb #8ccc604e
 def _flag(t, column): return t[column].fillna('').astype(str).str.lower().isin(('', 'false', '0', '0.0', 'nan')).map(lambda v: not v).to_numpy() if column in t else np.zeros(len(t), bool)
 
+def _bent(v): # -> scores on an axis that is bent where the tails are long, and its ticks
+    middle = np.subtract(*np.quantile(v, [.75, .25]))
+    if not middle or np.ptp(v) < 20*middle: return v, {}
+    bend = lambda a: np.arcsinh(np.asarray(a, float)/(3*middle))
+    ticks = [s*k for s in (-1, 1) for k in (.1, .3, 1, 3, 10, 30) if v.min() <= s*k <= v.max()] + [0]
+    return pd.Series(bend(v), v.index), dict(tickvals=list(bend(ticks)), ticktext=[f'{k:g}' for k in ticks])
+
 def scores_by_class(t:pd.DataFrame, # a row per source: score, and where known class, planted, artefact, plausibility (or weight)
                     share:float=.01 # the oddest, right of the dashed line
                    ) -> go.Figure:
     "How odd the sources of each class are, planted ones and artefacts marked."
     if 'score' not in t or t.score.notna().sum() < 2: raise InputError(f'the list of odd sources has the columns {list(t)} and {len(t)} rows; at least 2 with a score are needed')
     t = t[t.score.notna()].reset_index(drop=True)
+    raw, (t['score'], ticks) = t.score, _bent(t.score)
     y = t['class'].where(t['class'].notna(), 'unknown').astype(str) if 'class' in t else pd.Series('all', t.index)
     order = list(t.score.groupby(y).median().sort_values().index)
     place = y.map({c: k for k, c in enumerate(order)}).to_numpy(float)
@@ -220,10 +228,10 @@ def scores_by_class(t:pd.DataFrame, # a row per source: score, and where known c
     name = t[next((c for c in ('source', t.columns[0]) if c in t))].astype(str)
     for i, title, mark in ((plain & ~doubt, 'source', dict(color=PALETTE[5], size=3.5, opacity=.55)), (plain & doubt, 'doubtful', dict(color=PALETTE[7], size=5, symbol='circle-open')), (artefact, 'artefact', dict(color=PALETTE[1], size=9, symbol='x-thin', line=dict(width=2, color=PALETTE[1]))),
                            (planted, 'planted', dict(color=PALETTE[6], size=11, symbol='star'))):
-        if i.any(): fig.add_scatter(x=t.score[i], y=(place + off)[i], mode='markers', marker=mark, name=title, text=name[i], hovertemplate='%{text}: %{x:.3f}<extra></extra>')
+        if i.any(): fig.add_scatter(x=t.score[i], y=(place + off)[i], mode='markers', marker=mark, name=title, text=[f'{n}: {v:.3f}' for n, v in zip(name[i], raw[i])], hovertemplate='%{text}<extra></extra>')
     edge = t.score.nlargest(max(1, round(share*len(t)))).iloc[-1]
     fig.add_vline(x=edge, line=dict(color='#222222', dash='dash', width=1), annotation=dict(text=f'oddest {share:.0%}', yanchor='bottom', y=1), annotation_position='top')
-    fig.update_yaxes(tickvals=list(range(len(order))), ticktext=[f'{c} ({(place == k).sum()})' for k, c in enumerate(order)], range=[-.6, len(order) - .4], automargin=True).update_xaxes(title='how odd')
+    fig.update_yaxes(tickvals=list(range(len(order))), ticktext=[f'{c} ({(place == k).sum()})' for k, c in enumerate(order)], range=[-.6, len(order) - .4], automargin=True).update_xaxes(title='how odd', **ticks)
     return style(fig, 900, 38*len(order) + 150, boxmode='overlay', margin_t=65, legend=dict(y=1, yref='container', yanchor='top'))
 
 # %% ../../nbs/74_pairing.ipynb #54b17575
