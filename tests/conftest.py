@@ -69,40 +69,51 @@ def crash(folder, when, what):
         elif when in (len(changes), [changes[-1], changes.count(changes[-1])]): os.kill(os.getpid(), what)
     sys.addaudithook(hook)
 
-for line in sys.stdin:
-    argv, cwd, out, err, at = json.loads(line)
-    if pid := os.fork():
-        print(pid, flush=True)
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
-        continue
+def run(argv, out, err):
     for fd, path in enumerate((os.devnull, out, err)): os.dup2(os.open(path, os.O_RDWR), fd)
-    os.chdir(cwd); sys.argv = ['dfm', *argv]
-    if at: crash(*at)
+    sys.argv = ['dfm', *argv]
     try: status = main()
     except SystemExit as e: status = e.code
     except BaseException: traceback.print_exc(); status = 1
-    sys.stdout.flush(); sys.stderr.flush(); os._exit(status or 0)
+    sys.stdout.flush(); sys.stderr.flush()
+    return status or 0
+
+for line in sys.stdin:
+    commands, cwd, at = json.loads(line)
+    back, to = os.pipe()
+    if pid := os.fork():
+        os.close(to)
+        print(pid, flush=True)
+        with os.fdopen(back) as f: done = f.read()  # until the child ends
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        print(json.dumps(json.loads(done or '[]') or [status]), flush=True)
+        continue
+    os.chdir(cwd)
+    if at: crash(*at)
+    os.write(to, json.dumps([run(*c) for c in commands]).encode())
+    os._exit(0)
 """
 
 
 @contextmanager
 def forking(said: Path):
     "A process that has seconds of imports behind it; gives the function that runs a command in a child of it. See `fork`."
-    out, err = said / "out", said / "err"
-
     def run(*args, cwd, timeout=120, during=None, crash=None):
-        for path in (out, err): path.write_text("")
-        server.stdin.write(json.dumps([[*map(str, args)], cwd, out, err, crash], default=str) + "\n")
+        commands = args if isinstance(args[0], tuple) else [args]
+        files = [(said / f"{k}.out", said / f"{k}.err") for k in range(len(commands))]
+        for out, err in files: out.write_text(""), err.write_text("")
+        server.stdin.write(json.dumps([[([*map(str, c)], *f) for c, f in zip(commands, files)], cwd, crash], default=str) + "\n")
         server.stdin.flush()
         pid = int(server.stdout.readline())
-        late = threading.Timer(timeout, os.kill, (pid, signal.SIGKILL))
+        late = threading.Timer(timeout * len(commands), os.kill, (pid, signal.SIGKILL))
         late.start()
         try:
             if during: during(pid)
         finally:
-            status = int(server.stdout.readline())
+            statuses = json.loads(server.stdout.readline())
             late.cancel()
-        return subprocess.CompletedProcess(args, status, out.read_text(), err.read_text())
+        answers = [subprocess.CompletedProcess(c, s, out.read_text(), err.read_text()) for c, s, (out, err) in zip(commands, statuses, files)]
+        return answers if commands is args else answers[0]
 
     with subprocess.Popen([sys.executable, "-c", FORK], env=environment(CUDA_VISIBLE_DEVICES=""), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         yield run
@@ -113,6 +124,8 @@ def forking(said: Path):
 def fork(tmp_path_factory):
     """As `dfm`, but imports are paid once: fork('run', 'causal', ..., cwd=folder).
 
+    Given tuples, it runs several commands one after the other in one child, and returns a list; to copy a process takes longer
+    than to refuse a setting.
     `during(pid)` is called while the command runs. `crash=(folder, when, signal)`: the command sends itself a signal just before
     it changes something in the folder: for the `when`-th time if that is a number, else the file of that name, or, with (name, n),
     that file for the n-th time. With a path instead of a signal the folder, as a crash would leave it, is copied there each time.

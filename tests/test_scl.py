@@ -310,18 +310,19 @@ FIELDS = {f.name: type(f.default) for f in fields(SCLConfig)}
 @pytest.mark.parametrize("name", FIELDS)
 def test_values_of_each_setting(name, forked, tmp_path):
     "Every value of every setting is refused, with its name, or works: no traceback, no warning, nothing that is not a number."
-    for value in KINDS[FIELDS[name]]:
-        if (value, LEAST.get(name)) != ("0", 0): allowed(forked, tmp_path, "ecg", f"{name}={value}")  # 0 is mostly nothing special
+    values = [v for v in KINDS[FIELDS[name]] if (v, LEAST.get(name)) != ("0", 0)]  # 0 is mostly nothing special
+    allowed(forked, tmp_path, "ecg", *([f"{name}={v}"] for v in values))
 
 
-def allowed(forked, folder: Path, task, *settings):
-    "The settings work, or are refused by name and leave nothing."
-    shutil.rmtree(folder / "run", ignore_errors=True)
-    answer = forked(*train(dict(ecg=ECG, imu=IMU)[task], "checkpoint_every=99", *settings, task=task))
-    if answer.returncode == 0: fine(answer); sound(folder / "run", left(allocation="allocation=auto" in settings)); return
-    said = message(answer)
-    assert any(s.split("=")[0] in said for s in settings) or "w_*" in said or "became infinite or NaN" in said, f"{settings}: {said}"
-    assert tree(folder) == {}, settings
+def allowed(forked, folder: Path, task, *cases):
+    "Each list of settings works, or is refused by name and leaves nothing."
+    answers = forked(*(train(dict(ecg=ECG, imu=IMU)[task], "checkpoint_every=99", *settings, task=task, out=f"run{k}") for k, settings in enumerate(cases)))
+    for k, (settings, answer) in enumerate(zip(cases, answers, strict=True)):
+        if answer.returncode == 0: fine(answer); sound(folder / f"run{k}", left(allocation="allocation=auto" in settings)); continue
+        said = message(answer)
+        assert any(s.split("=")[0] in said for s in settings) or "w_*" in said or "became infinite or NaN" in said, f"{settings}: {said}"
+        assert not (folder / f"run{k}").exists(), settings
+    assert {p.name for p in folder.iterdir()} == {f"run{k}" for k, a in enumerate(answers) if a.returncode == 0}
 
 
 TOGETHER = [["d_var=0", "d_free=0"], ["d_var=0", "blocks=each"], ["d_inv=0", "loss=none", "head=inv+free", "blocks=each"], ["d_inv=0", "loss=ratio", "head=all"], ["d_inv=1", "d_var=1", "d_free=1", "blocks=each", "stretch=.1"],
@@ -332,7 +333,7 @@ IMUS = [["devices=each", "d_var=0", "d_free=0"], ["devices=each", "eyes=raw", "s
 
 
 @pytest.mark.parametrize("task, settings", [*(("ecg", s) for s in TOGETHER), *(("imu", s) for s in IMUS)], ids=lambda v: v if isinstance(v, str) else " ".join(v))
-def test_settings_together(task, settings, forked, tmp_path): allowed(forked, tmp_path, task, *settings)
+def test_settings_together(task, settings, forked, tmp_path): allowed(forked, tmp_path, task, settings)
 
 
 # Crashes, signals and what comes after.
