@@ -99,7 +99,7 @@ for line in sys.stdin:
 def forking(said: Path):
     "A process that has seconds of imports behind it; gives the function that runs a command in a child of it. See `fork`."
     def run(*args, cwd, timeout=120, during=None, crash=None):
-        commands = args if isinstance(args[0], tuple) else [args]
+        commands = args if args and isinstance(args[0], tuple) else [args]
         files = [(said / f"{k}.out", said / f"{k}.err") for k in range(len(commands))]
         for out, err in files: out.write_text(""), err.write_text("")
         server.stdin.write(json.dumps([[([*map(str, c)], *f) for c, f in zip(commands, files)], cwd, crash], default=str) + "\n")
