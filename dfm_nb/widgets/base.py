@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['LOOKS', 'plain', 'quiet', 'Message', 'guarded', 'live', 'redraw', 'Background', 'every', 'find_runs', 'RunPicker',
-           'download', 'Panel', 'labelled']
+           'runs_table', 'download', 'Panel', 'labelled']
 
-# %% ../../nbs/89_widgets.ipynb #56e5be77
+# %% ../../nbs/89_widgets.ipynb #48708c41
 import asyncio, base64, html, logging, os
 from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
 from pathlib import Path
-import ipywidgets as w, plotly.graph_objects as go, plotly.io as pio
+import ipywidgets as w, pandas as pd, plotly.graph_objects as go, plotly.io as pio
 from IPython.display import display
 from fastcore.basics import patch
 from ..core import InputError, Run
@@ -124,7 +124,7 @@ class RunPicker(w.HBox):
         self.path = w.Combobox(description='Run', placeholder='folder of a run', continuous_update=False, ensure_option=False, layout=w.Layout(width='420px'), tooltip='Choose a run, or type the path of its folder')
         self.again = w.Button(description='Look again', icon='refresh', tooltip='Look for new runs', layout=w.Layout(width='120px'))
         super().__init__([self.path, self.again])
-        self.path.observe(guarded(message, lambda _: self.open()), 'value')
+        self.path.observe(guarded(message, lambda _: self.take()), 'value')
         self.again.on_click(guarded(message, lambda _: self.look()))
 
     def look(self):
@@ -135,7 +135,7 @@ class RunPicker(w.HBox):
         elif not runs: self.message.say(f'there is no run{f" of {self.recipe}" if self.recipe else ""} in {self.folder} yet; train one, or type the path of one')
         return self
 
-    def open(self):
+    def take(self): # `open` is a name of ipywidgets' own
         self.message.say()
         if self.path.value: self.chosen(Run(self.path.value))
 
@@ -143,7 +143,22 @@ def _recipe(path):
     try: return Run(path).config['recipe']
     except InputError: return None
 
-# %% ../../nbs/89_widgets.ipynb #237d87d8
+# %% ../../nbs/89_widgets.ipynb #d32c5756
+def runs_table(folder # where to look
+              ) -> pd.DataFrame: # run, recipe, setting, data, state, steps
+    "The runs in a folder, the latest first."
+    from dfm_nb.recipes.base import worker # brings torch, for which the other panels need not wait
+    rows = []
+    for p in find_runs(folder):
+        try:
+            run = Run(p); c = run.config
+            lines = run.metrics()
+            state = 'finished' if run.finished else f'worked on by process {worker(run)}' if worker(run) else 'stopped; resume it'
+            rows.append(dict(run=str(p), recipe=c['recipe'], setting=c['settings'].get('setting', ''), data=c['data'].get('name', ''), state=state, steps=int(lines.step.iloc[-1]) if len(lines) else 0))
+        except (InputError, AttributeError, ValueError) as e: rows.append(dict(run=str(p), state=f'cannot be read: {e}'))
+    return pd.DataFrame(rows, columns=['run', 'recipe', 'setting', 'data', 'state', 'steps']).fillna('')
+
+# %% ../../nbs/89_widgets.ipynb #8d65e716
 def download(name:str, # of the file
              content:bytes, says:str='' # says: text of the link; empty: the name
             ) -> str: # HTML of a link
@@ -151,7 +166,7 @@ def download(name:str, # of the file
     data = base64.b64encode(content).decode()
     return f'<a class="dfm-download" download="{plain(name)}" href="data:application/octet-stream;base64,{data}">{plain(says or "download " + name)}</a>'
 
-# %% ../../nbs/89_widgets.ipynb #bb70fc20
+# %% ../../nbs/89_widgets.ipynb #50273716
 LOOKS = '''<style>.dfm-panel h3{margin:2px 0 6px;font-size:16px} .dfm-panel :focus-visible{outline:2px solid #0072B2;outline-offset:1px} .dfm-panel .widget-label{width:auto;min-width:90px;max-width:230px}
 .dfm-panel table{border-collapse:collapse;font-size:12px} .dfm-panel td,.dfm-panel th{padding:3px 8px;border-bottom:1px solid #ddd;text-align:left}</style>'''
 
@@ -173,7 +188,7 @@ class Panel(w.VBox):
         if self._end: self._end()
         self.background.close(); super().close()
 
-# %% ../../nbs/89_widgets.ipynb #54e91108
+# %% ../../nbs/89_widgets.ipynb #95f17632
 @patch
 def keep_pictures(self:Panel):
     "Draw each figure where the panel was shown; a message where that cannot be done."
@@ -198,7 +213,7 @@ def _ipython_display_(self:Panel):
         for f in self.figures: go.Figure(f).update_layout(width=1000).show()
     else: self.places = [display({'text/plain': ''}, raw=True, display_id=True) for _ in self.figures]
 
-# %% ../../nbs/89_widgets.ipynb #1af09e92
+# %% ../../nbs/89_widgets.ipynb #526f202b
 def labelled(widget, says:str): # says: what it does
     "A control with a tooltip and a label that is read out, wide enough to be read."
     widget.tooltip, widget.style = says, dict(description_width='initial')
