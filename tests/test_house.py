@@ -22,8 +22,8 @@ from readme import IMAGES, INDEX, readme, relinked
 ROOT = Path(__file__).resolve().parents[1]
 NBS, LIB = ROOT / "nbs", ROOT / "dfm_nb"
 
-READERS, MODELS, LOSSES, AUDITS = range(20, 30), range(30, 40), range(40, 50), range(61, 68)
-PANELS = {89, *range(92, 100)}
+READERS, MODELS, LOSSES, AUDITS = range(20, 30), range(30, 40), range(40, 46), range(61, 68)
+PANELS = {89, *range(91, 99)}
 
 
 def beyond(number: int) -> set[int]:
