@@ -25,8 +25,10 @@ OWN = ('run', 'status', 'seconds', 'memory_gb', 'version', 'host', 'error')
 SMALL = ('error', 'loss', 'leak', 'mae', 'rank', 'seconds', 'memory', 'excess', 'gap', 'bias')
 
 def metrics_of(t:pd.DataFrame, parameters) -> list: # names of the columns that were measured and are numbers
-    "What the templates measured."
-    return [c for c in t if c not in OWN and c not in parameters and pd.api.types.is_numeric_dtype(t[c]) and not pd.api.types.is_bool_dtype(t[c]) and t[c].notna().any()]
+    "What the templates measured; `r2_low` beside `r2` is its interval and no metric."
+    known = {*t.columns}
+    bound = lambda c: c.rsplit('_', 1)[-1] in ('low', 'high', 'sd') and c.rsplit('_', 1)[0] in known # the interval of another metric
+    return [c for c in t if c not in OWN and c not in parameters and not bound(c) and pd.api.types.is_numeric_dtype(t[c]) and not pd.api.types.is_bool_dtype(t[c]) and t[c].notna().any()]
 
 def small_is_better(metric:str, lower=()) -> bool: # lower: names of metrics that should be small
     "Whether a metric should be small."
