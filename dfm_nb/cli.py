@@ -194,6 +194,16 @@ def _reading(s, factors): # options of commands that read observations
     s.add_argument('--read', nargs='+', default=[], action='extend', metavar='KEY=VALUE', help='how files are read, as column=SAP_FLUX or window=2; see data.tess.Cut, data.ecg.Beats, data.imu.Motion, data.xray.Xray')
     s.add_argument('--quiet', action='store_true', help='no progress bars')
 
+# %% ../nbs/99_cli.ipynb #40083042
+def _sweeping(sub): # the command for sweeps
+    s = _command(sub, sweep, SWEEP)
+    s.add_argument('file', help='a YAML file, or the word report'); s.add_argument('dir', nargs='?', help='after report: folder of a sweep')
+    s.add_argument('--size', default=None, help='smoke, laptop (default) or full'); s.add_argument('--out', help='folder of the results (default: runs/sweeps/NAME-SIZE)')
+    s.add_argument('--workers', type=int, default=0, help='processes on this machine (default: one for every two cores)'); s.add_argument('--scheduler', default='', metavar='tcp://HOST:PORT', help='a running Dask scheduler, instead of workers here')
+    s.add_argument('--dry-run', action='store_true', help='print the runs and do nothing'); s.add_argument('--retry-failed', action='store_true', help='do failed runs again')
+    s.add_argument('--lower', nargs='+', default=[], metavar='METRIC', help='report: metrics that should be small, where their names do not say it')
+    s.add_argument('--quiet', action='store_true', help='no progress bar')
+
 # %% ../nbs/99_cli.ipynb #866d3c55
 def parser(verbose:bool=False # list all settings, which takes the import of torch
           ) -> argparse.ArgumentParser:
@@ -225,13 +235,7 @@ def parser(verbose:bool=False # list all settings, which takes the import of tor
     s.add_argument('run', help='run folder of the recipe align'); s.add_argument('words', nargs='*', help='what to look for')
     s.add_argument('--like', help='a source of the run: spectra like its own, texts that fit it, spectra that fit its texts'); s.add_argument('--top', type=int, default=10, help='how many of each (default: 10)')
     s.add_argument('--out', help='FILE.csv; must not exist')
-    s = _command(sub, sweep, SWEEP)
-    s.add_argument('file', help='a YAML file, or the word report'); s.add_argument('dir', nargs='?', help='after report: folder of a sweep')
-    s.add_argument('--size', default=None, help='smoke, laptop (default) or full'); s.add_argument('--out', help='folder of the results (default: runs/sweeps/NAME-SIZE)')
-    s.add_argument('--workers', type=int, default=0, help='processes on this machine (default: one for every two cores)'); s.add_argument('--scheduler', default='', metavar='tcp://HOST:PORT', help='a running Dask scheduler, instead of workers here')
-    s.add_argument('--dry-run', action='store_true', help='print the runs and do nothing'); s.add_argument('--retry-failed', action='store_true', help='do failed runs again')
-    s.add_argument('--lower', nargs='+', default=[], metavar='METRIC', help='report: metrics that should be small, where their names do not say it')
-    s.add_argument('--quiet', action='store_true', help='no progress bar')
+    _sweeping(sub)
     s = _command(sub, data, 'examples:\n  dfm data tess --sector 1 --limit 500\n  dfm data tess --tic 55295028\nneeds the optional extra: pip install dfm_nb[tess]')
     s.add_argument('archive', choices=['tess'], help='TESS light curves from MAST')
     s.add_argument('--sector', type=int, help='all stars of a sector'); s.add_argument('--tic', help='all sectors of a star')

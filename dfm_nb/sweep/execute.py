@@ -154,30 +154,7 @@ def _prepared(out):
         parts = p.name.split('.')
         if len(parts) == 5 and parts[2] == socket.gethostname() and parts[3].isdigit() and not psutil.pid_exists(int(parts[3])): shutil.rmtree(p, ignore_errors=True)
 
-# %% ../../nbs/49_execute.ipynb #6ffe98e0
-def run_sweep(s:Sweep, # of `read_sweep`
-              out, # folder of the results
-              workers:int=0, # processes on this machine; 0: one for every two cores, at least one
-              scheduler:str='', # address of a Dask scheduler instead, as tcp://host:8786
-              retry_failed:bool=False, # do failed runs again
-              progress:bool=True, # a bar
-              seen=None # function of each result as it comes
-             ) -> pd.DataFrame: # as `results`, of this sweep's runs
-    "Do all runs of a sweep that are not done."
-    out = Path(out).resolve()
-    _prepared(out)
-    lock = FileLock(out/'.lock', timeout=0)
-    try: lock.acquire()
-    except Timeout: raise InputError(f'{out} is being worked on by another sweep; wait until it is done, or choose another --out') from None
-    try:
-        write_json(out/'sweep.json', dict(file=str(s.path), template=str(s.template), size=s.size, about=s.about, varied=s.varied, budget=s.budget, runs=list(s.runs), version=dfm_nb.__version__))
-        todo = [n for n in s.runs if not (r := _result(out/'runs'/n)) or (retry_failed and r['status'] != 'done')]
-        if todo: _work(s, out, todo, workers, scheduler, progress, seen)
-    finally:
-        write_table(out); lock.release()
-    t = results(out)
-    return t[t.run.isin(s.runs)].reset_index(drop=True) if len(t) else t
-
+# %% ../../nbs/49_execute.ipynb #59ec4aee
 def _work(s, out, todo, workers, scheduler, progress, seen):
     from distributed import as_completed
     cores = os.cpu_count() or 1
@@ -211,3 +188,27 @@ def _lost(job, future):
     result = dict(run=job['name'], status='lost', error=why[:500], seconds=0., memory_gb=0., version=dfm_nb.__version__, host='', began=time.time())
     write_json(work/FILES['parameters'], job['parameters']); write_json(work/FILES['result'], result)
     return _keep(work, final, result)
+
+# %% ../../nbs/49_execute.ipynb #6ffe98e0
+def run_sweep(s:Sweep, # of `read_sweep`
+              out, # folder of the results
+              workers:int=0, # processes on this machine; 0: one for every two cores, at least one
+              scheduler:str='', # address of a Dask scheduler instead, as tcp://host:8786
+              retry_failed:bool=False, # do failed runs again
+              progress:bool=True, # a bar
+              seen=None # function of each result as it comes
+             ) -> pd.DataFrame: # as `results`, of this sweep's runs
+    "Do all runs of a sweep that are not done."
+    out = Path(out).resolve()
+    _prepared(out)
+    lock = FileLock(out/'.lock', timeout=0)
+    try: lock.acquire()
+    except Timeout: raise InputError(f'{out} is being worked on by another sweep; wait until it is done, or choose another --out') from None
+    try:
+        write_json(out/'sweep.json', dict(file=str(s.path), template=str(s.template), size=s.size, about=s.about, varied=s.varied, budget=s.budget, runs=list(s.runs), version=dfm_nb.__version__))
+        todo = [n for n in s.runs if not (r := _result(out/'runs'/n)) or (retry_failed and r['status'] != 'done')]
+        if todo: _work(s, out, todo, workers, scheduler, progress, seen)
+    finally:
+        write_table(out); lock.release()
+    t = results(out)
+    return t[t.run.isin(s.runs)].reset_index(drop=True) if len(t) else t
