@@ -54,6 +54,9 @@ def server(folder: Path, kind: str = "lab", *more):
     shown = home / "settings" / "@jupyterlab" / "notebook-extension"
     shown.mkdir(parents=True, exist_ok=True)  # all cells are in the page, also those that are out of sight
     (shown / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')
+    news = home / "settings" / "@jupyterlab" / "apputils-extension"
+    news.mkdir(parents=True, exist_ok=True)  # or a question about news lies over the panel
+    (news / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}')
     module = {"lab": "jupyterlab", "notebook": "notebook", "voila": "voila"}[kind]
     with open(folder / f"{kind}.log", "wb") as log:
         process = subprocess.Popen([sys.executable, "-m", module, *common, *own, *map(str, more)], cwd=folder, env=env, stdout=log, stderr=log)
@@ -62,7 +65,7 @@ def server(folder: Path, kind: str = "lab", *more):
         for _ in range(300):
             if process.poll() is not None: raise RuntimeError((folder / f"{kind}.log").read_text()[-2000:])
             try:
-                urllib.request.urlopen(address + ("/api" if kind != "voila" else "/"), timeout=2)
+                urllib.request.urlopen(address + ("/api" if kind != "voila" else "/api/kernels"), timeout=2)
                 break
             except OSError: time.sleep(.2)
         yield address
@@ -84,10 +87,20 @@ class Page:
         "Wait until the kernel has nothing to do."
         self.page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=timeout * 1000, state="attached")
 
+    def connected(self, timeout=60):
+        "Wait until the page talks to a kernel: cells that are run before ask which one to start."
+        deadline = time.time() + timeout
+        while time.time() < deadline:
+            kernels = [s["kernel"] for s in json.loads(urllib.request.urlopen(self.lab.address + "/api/sessions").read()) if s["path"] == self.path]
+            if any(k and k["connections"] and k["execution_state"] == "idle" for k in kernels): return
+            self.page.wait_for_timeout(200)
+
     def run_all(self, timeout=180):
         "Run every cell, as Run > Run All Cells does."
+        self.connected()
         self.idle()
         for _ in range(5):  # a menu that is opened while the page still settles closes again
+            if (asked := self.page.locator(".jp-Dialog .jp-mod-accept")).count(): asked.first.click()
             self.page.get_by_role("menuitem", name="Run", exact=True).click()
             item = self.page.get_by_role("menuitem", name=re.compile("^Run All Cells")).first
             try:

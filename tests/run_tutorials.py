@@ -4,6 +4,7 @@ A notebook with a cell tagged `parameters` gets the size of its folder as `size`
 run of each recipe; it must have one of the two. One without parameters runs as it is. Each runs in an empty folder of its own, two at a time. Cells are skipped by the rules of
 nbdev_test: those marked `slow`, `data` or `gpu` unless FLAGS or DFM_DATA ask for them, and those with `#| eval: false`.
 """
+import os
 import subprocess
 import sys
 import tempfile
@@ -63,6 +64,7 @@ def main() -> int:
     jobs = [(path, size) for folder, size in SIZES.items() for path in sorted((ROOT / "nbs" / folder).rglob("*.ipynb"))
             if not path.name.startswith(("_", ".")) and ".ipynb_checkpoints" not in path.parts]
     with tempfile.TemporaryDirectory() as runs:
+        runs = os.environ.get("DFM_RUNS") or runs
         subprocess.run([sys.executable, ROOT / "scripts" / "example_runs.py", runs], check=True, stdout=subprocess.DEVNULL)
         with ThreadPoolExecutor(2) as pool: failures = [f for f in pool.map(lambda job: run(*job, runs), jobs) if f]
     print(f"{len(jobs) - len(failures)} of {len(jobs)} notebooks ran")

@@ -75,6 +75,7 @@ def _verdict(work, code, ended, job):
     except (OSError, ValueError) as e: return 'failed', f'the template wrote no metrics.json that can be read ({e})'
     return 'done', ''
 
+# %% ../../nbs/49_execute.ipynb #b929f772
 def _result(folder) -> dict | None:
     try: return json.loads((Path(folder)/FILES['result']).read_text())
     except (OSError, ValueError): return None
