@@ -3,7 +3,9 @@
 FOLDER/causal, FOLDER/scl and FOLDER/align are what tests and dashboards look at where nobody has trained anything. They
 are whole runs with audit and report, of models that have learned almost nothing.
 """
+import io
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from dfm_nb.cli import main
@@ -20,7 +22,7 @@ def make(folder: Path) -> list[Path]:
     for recipe, more in RUNS.items():
         out = folder / recipe
         if (out / "summary.md").exists(): continue
-        status = main(["resume", str(out), "--quiet"] if (out / "config.json").exists() else ["run", recipe, *more, "--out", str(out), "--quiet"])
+        with redirect_stdout(io.StringIO()): status = main(["resume", str(out), "--quiet"] if (out / "config.json").exists() else ["run", recipe, *more, "--out", str(out), "--quiet"])
         if status: sys.exit(status)
     return [folder / recipe for recipe in RUNS]
 
