@@ -15,7 +15,7 @@ test notebooks table-scl: export DFM_DATA := $(shell cd ../shared/data && pwd)
 endif
 endif
 
-.PHONY: help install run test table table-scl table-align picture lab export clean-notebooks notebooks readme clean
+.PHONY: help install run test table table-scl table-align picture lab app docs export clean-notebooks notebooks readme clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -46,9 +46,15 @@ table-align: install ## the recipe for spectra and texts on 11,447 simulated sou
 picture: run ## the picture of the README, from the run that `make run` made (needs Chromium)
 	@$(BIN)/python scripts/picture.py "$(RUN)"
 
-lab: install ## open the tutorials in JupyterLab
-	$(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/nbs/tutorials --LabApp.news_url=None \
+lab: install ## open the dashboards and tutorials in JupyterLab
+	$(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/nbs/dashboards/overview.ipynb --LabApp.news_url=None \
 	  --LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate $(if $(filter 0,$(shell id -u)),--allow-root)
+
+app: install ## the dashboards as a web page without code (voila; ARGS="--no-browser --port 8866")
+	$(BIN)/python -m voila nbs/dashboards $(ARGS)
+
+docs: install ## the documentation site in _docs, from the notebooks
+	@$(BIN)/python scripts/docs.py _docs
 
 export: install ## write the modules of dfm_nb from the notebooks
 	@$(BIN)/nbdev_export

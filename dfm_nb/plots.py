@@ -59,14 +59,18 @@ def _choose(obs, factor, wanted):
 
 # %% ../nbs/01_plots.ipynb #a383c717
 def training(metrics:pd.DataFrame, # `Run.metrics()`
-             terms=None # columns to show; None: all but the bookkeeping
+             terms=None, # columns to show; None: all but the bookkeeping
+             across:int | None=None # panels beside each other; None: all of them
             ) -> go.Figure:
     "Loss terms against steps."
     terms = list(terms or [c for c in metrics if c not in ('step', 'lr', 'obs_per_s', 'grad_norm')])
     if not terms or metrics.empty: raise InputError('there are no metrics to show yet')
-    fig = make_subplots(1, len(terms), subplot_titles=[label(k) for k in terms], horizontal_spacing=.06)
-    for k, term in enumerate(terms, 1):
+    across = min(across or len(terms), len(terms))
+    down = -(-len(terms)//across)
+    fig = make_subplots(down, across, subplot_titles=[label(k) for k in terms], horizontal_spacing=.06, vertical_spacing=.4/down,
+                        specs=[[{} if r*across + c < len(terms) else None for c in range(across)] for r in range(down)])
+    for k, term in enumerate(terms):
         smooth = metrics[term].rolling(9, center=True, min_periods=1).median()
         for y, width, opacity in ((metrics[term], 1, .35), (smooth, 2, 1)):
-            fig.add_scatter(x=metrics.step, y=y, mode='lines', line=dict(width=width, color=PALETTE[(k - 1) % 8]), opacity=opacity, row=1, col=k, showlegend=False, name=term)
-    return style(fig.update_xaxes(title='step'), 230*len(terms) + 60, 260)
+            fig.add_scatter(x=metrics.step, y=y, mode='lines', line=dict(width=width, color=PALETTE[k % 8]), opacity=opacity, row=k//across + 1, col=k % across + 1, showlegend=False, name=term)
+    return style(fig.update_xaxes(title='step'), 230*across + 60, 60 + 200*down)

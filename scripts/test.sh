@@ -28,10 +28,16 @@ step() {
     echo "-- $(($(date +%s) - start)) s"
 }
 
+# One tiny run of each recipe, for tutorials, dashboards and browser tests.
+DFM_RUNS=$(mktemp -d)
+export DFM_RUNS
+trap 'rm -rf "$DFM_RUNS"' EXIT
+
 step "Notebooks and modules are in step" python scripts/in_step.py
 step "The notebooks of the package run" \
     nbdev_test --n_workers 2 --flags "$FLAGS" --skip_folder_re '^([_.]|(tutorials|dashboards|experiments)$)'
+step "Example runs are trained" python scripts/example_runs.py "$DFM_RUNS"
 step "Tutorials, dashboards and experiments run at their smallest size" python tests/run_tutorials.py
 step "The wheel holds everything and works outside the tree" python scripts/wheel.py
 heading "Tests"
-exec python -m pytest tests -q
+python -m pytest tests -q -n 2 --dist loadfile

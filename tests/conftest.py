@@ -1,6 +1,7 @@
 "What the tests share."
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
+
+from lab import CHROMIUM, FLAGS, Lab, server
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -154,3 +157,34 @@ def both(fork, tmp_path_factory):
 def forked(fork, tmp_path):
     "`fork` in `tmp_path`."
     return lambda *args, **kw: fork(*args, **{"cwd": tmp_path, **kw})
+
+
+@pytest.fixture(scope="session")
+def example_runs(tmp_path_factory) -> Path:
+    "A folder with one tiny run of each recipe: causal, scl, align. DFM_RUNS names one that is there already."
+    if os.environ.get("DFM_RUNS"): return Path(os.environ["DFM_RUNS"]).resolve()
+    folder = tmp_path_factory.mktemp("examples")
+    subprocess.run([sys.executable, ROOT / "scripts" / "example_runs.py", folder], check=True, timeout=600, env=environment(), stdout=subprocess.DEVNULL)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lab_session(tmp_path_factory, example_runs):
+    "One JupyterLab and one browser for all tests."
+    if not CHROMIUM: pytest.skip("needs Chromium: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+    folder = tmp_path_factory.mktemp("lab")
+    (folder / "runs").mkdir()
+    for run in example_runs.iterdir():
+        if (run / "config.json").exists(): shutil.copytree(run, folder / "runs" / run.name)
+    with server(folder) as address, sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield Lab(address, folder, browser)
+        browser.close()
+
+
+@pytest.fixture
+def lab(lab_session):
+    "JupyterLab in a browser; see `lab.py`."
+    yield lab_session
+    lab_session.close()

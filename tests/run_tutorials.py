@@ -1,9 +1,11 @@
 """Run every tutorial, dashboard and experiment notebook with papermill at its smallest size.
 
-A notebook with a cell tagged `parameters` must have `size` among them and gets the size of its folder; one without
-parameters runs as it is. Each runs in an empty folder of its own, two at a time. Cells are skipped by the rules of
+A notebook with a cell tagged `parameters` gets the size of its folder as `size`, and as `runs` a folder with one tiny
+run of each recipe; it must have one of the two. One without parameters runs as it is. Each runs in an empty folder of its own, two at a time. Cells are skipped by the rules of
 nbdev_test: those marked `slow`, `data` or `gpu` unless FLAGS or DFM_DATA ask for them, and those with `#| eval: false`.
 """
+import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -28,20 +30,21 @@ def without_skipped(path: Path):
     return nb
 
 
-def parameters(path: Path, size: str) -> dict:
+def parameters(path: Path, **given) -> dict:
     "What papermill is to set; papermill itself only warns of a name that the notebook does not have."
     tagged = any("parameters" in c.metadata.get("tags", []) for c in nbformat.read(path, as_version=4).cells)
     if not tagged: return {}
     known = papermill.inspect_notebook(str(path))
-    if "size" not in known: raise ValueError(f"its parameters are {', '.join(known) or 'none'}; it needs one called size, which takes {size!r}")
-    return {"size": size}
+    chosen = {k: v for k, v in given.items() if k in known}
+    if not chosen: raise ValueError(f"its parameters are {', '.join(known) or 'none'}; it needs one called {' or '.join(given)}")
+    return chosen
 
 
-def run(path: Path, size: str) -> str:
+def run(path: Path, size: str, runs: str) -> str:
     "Run one notebook; the empty string, or what went wrong."
     name, start = path.relative_to(ROOT / "nbs"), time.time()
     try:
-        given = parameters(path, size)
+        given = parameters(path, size=size, runs=runs)
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / "source.ipynb"
             nbformat.write(without_skipped(path), source)
@@ -53,14 +56,17 @@ def run(path: Path, size: str) -> str:
                                        kernel_name="python3", progress_bar=False, execution_timeout=TIMEOUT)
     except Exception as error:
         return f"{name}: {error}"
-    print(f"{name} ({f'size={size}' if given else 'no parameters'}): {time.time() - start:.1f} s", flush=True)
+    print(f"{name} ({', '.join(given) or 'no parameters'}): {time.time() - start:.1f} s", flush=True)
     return ""
 
 
 def main() -> int:
     jobs = [(path, size) for folder, size in SIZES.items() for path in sorted((ROOT / "nbs" / folder).rglob("*.ipynb"))
             if not path.name.startswith(("_", ".")) and ".ipynb_checkpoints" not in path.parts]
-    with ThreadPoolExecutor(2) as pool: failures = [f for f in pool.map(lambda job: run(*job), jobs) if f]
+    with tempfile.TemporaryDirectory() as runs:
+        runs = os.environ.get("DFM_RUNS") or runs
+        subprocess.run([sys.executable, ROOT / "scripts" / "example_runs.py", runs], check=True, stdout=subprocess.DEVNULL)
+        with ThreadPoolExecutor(2) as pool: failures = [f for f in pool.map(lambda job: run(*job, runs), jobs) if f]
     print(f"{len(jobs) - len(failures)} of {len(jobs)} notebooks ran")
     for failure in failures: print(f"FAILED {failure}", file=sys.stderr)
     return 1 if failures else 0

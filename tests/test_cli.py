@@ -37,8 +37,8 @@ def train(data, *settings, out="run", more=()):
 
 
 def tree(folder: Path) -> dict:
-    "Every file and folder in it, with contents."
-    return {p.relative_to(folder).as_posix(): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}
+    "Every file and folder in it, with contents, but for the lock of whoever worked on it last."
+    return {p.relative_to(folder).as_posix(): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*")) if p.name != ".lock"}
 
 
 def files(folder: Path) -> set: return {p for p, content in tree(folder).items() if content is not None}
