@@ -199,8 +199,9 @@ class Embeddings:
         return Embeddings({k: v[rows] for k, v in self.blocks.items()}, self.meta.iloc[rows].reset_index(drop=True), self.factors)
 
     def save(self, path):
-        "Write Parquet; nothing is left half-written."
+        "Write Parquet; nothing is left half-written. Blocks and columns of the table must differ in name."
         import pyarrow as pa, pyarrow.parquet as pq
+        if twice := sorted({*self.blocks} & {*self.meta}): raise InputError(f'cannot write {path}: a block and a column of the table are both called {twice[0]!r}; rename the column')
         table = pa.Table.from_pandas(self.meta, preserve_index=False)
         for k, v in self.blocks.items():
             column = pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(v, dtype=np.float32).ravel()), v.shape[1])

@@ -30,7 +30,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 SHOTS = ROOT / "_shots"  # pictures of what the tests saw, for people; git ignores them
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 # What JupyterLab itself says without a network or a collaborator, which no notebook can change.
-NOISE = re.compile(r"favicon|ERR_INTERNET_DISCONNECTED|net::ERR_NAME|Extension not found|source ?map|react-i18next|Failed to load resource.*404|deprecat|service worker|WebGL", re.I)
+NOISE = re.compile(r"favicon|ERR_INTERNET_DISCONNECTED|net::ERR_NAME|Extension not found|source ?map|react-i18next|Failed to load resource.*404|deprecat|service worker|WebGL|"
+                   r"RUNTIME-012", re.I)  # voila offers no document manager to extensions of JupyterLab that want one, and goes on without them
 
 
 def free_port() -> int:

@@ -64,7 +64,7 @@ def test_marks_survive_a_restart(lab):
     listed(page).focus()
     page.page.keyboard.press("ArrowDown")  # which JupyterLab would take for a command
     page.wait_text(f"2. {names[0]}")
-    assert page.control("Note").input_value() == "a flare, look again"
+    page.wait_for("t => document.querySelector('.dfm-panel textarea').value == t", "a flare, look again")
     page.control("Show").select_option("rejected")
     page.wait_for("() => document.querySelector('.dfm-panel .widget-select select').options.length == 2")
     page.fine()
@@ -103,7 +103,7 @@ def test_names_stay_text(lab):
     names = {k: f"{TRAP}{n}" for n, k in enumerate(old)}
     obs.meta["star"], obs.meta["instrument"] = obs.meta.star.map(names), TRAP + obs.meta.instrument.astype(str)
     obs.meta["kind"] = obs.meta.star + obs.meta.kind.astype(str)
-    folder = lab.folder / "hostile"
+    folder = lab.folder / "trapped"
     folder.mkdir()
     write_npz(obs, folder / "data.npz")
     data = dict(source=str(folder / "data.npz"), factors=["star", "instrument"], options=[], name=TRAP, fingerprint=fingerprint(obs))
@@ -113,7 +113,7 @@ def test_names_stay_text(lab):
     table = pd.DataFrame(dict(star=stars, score=range(12, 0, -1), nearest=[", ".join(stars[-3:])] * 12, why=TRAP, reasons=TRAP, weight=1., **{"class": TRAP}))
     table.to_csv(run / "anomalies.csv", index=False)
     (run / "marks.json").write_text(json.dumps({"version": TRAP, "marks": {}}))
-    page = lab.run("anomalies", runs="hostile/runs")
+    page = lab.run("anomalies", runs="trapped/runs")
     page.wait_text("0 of 12 seen")
     page.wait_text("was written by another version")
     drawn(page, "&lt;img")

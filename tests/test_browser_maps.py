@@ -138,7 +138,7 @@ def test_names_from_files_stay_text(lab):
     e = Embeddings.load(run / "embeddings.parquet")
     first = e.meta.star.iloc[0]
     e.meta = e.meta.assign(star=e.meta.star.replace(first, TRAP), kind=e.meta.kind.replace(e.meta.kind.iloc[0], TRAP), **{TRAP: np.arange(len(e)) % 3})
-    Embeddings({TRAP: e.blocks["z_star"], "z_instr": e.blocks["z_instr"]}, e.meta, e.factors).save(run / "embeddings.parquet")
+    Embeddings({f"z {TRAP}": e.blocks["z_star"], "z_instr": e.blocks["z_instr"]}, e.meta, e.factors).save(run / "embeddings.parquet")
     shutil.rmtree(run / "baselines")
     page = opened(lab, "hostile")
     page.control("Colour").select_option("kind")

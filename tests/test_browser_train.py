@@ -20,6 +20,7 @@ def put(page, label, text):
     box.fill(text)
     box.press("Enter")
     box.blur()
+    if label in ("Data", "Run folder"): page.wait_text(text.split("/")[-1], selector=".dfm-panel code")  # the command that is shown is the new one, and nothing moves any more
 
 
 def until(true, what, seconds=90):

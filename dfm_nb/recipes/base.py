@@ -8,7 +8,7 @@ __all__ = ['FULL', 'Stage', 'proceed', 'fit', 'working', 'worker', 'fingerprint'
 
 # %% ../../nbs/79_base.ipynb #4b37d058
 import errno, hashlib, json, os, shutil, signal, threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -74,7 +74,7 @@ def working(run:Run, main:bool=True): # main: whether this is the first of sever
     try: lock.acquire()
     except Timeout: raise InputError(f'{run.path} is being worked on by process {worker(run) or "?"}; wait until it is done, or stop it first') from None
     try:
-        (run/'.lock').write_text(str(os.getpid()))
+        with suppress(OSError): (run/'.lock').write_text(str(os.getpid())) # on a full disk the lock holds without a name
         yield
     finally:
         (run/'.lock').unlink(missing_ok=True); lock.release()
