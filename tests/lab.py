@@ -49,7 +49,7 @@ def server(folder: Path, kind: str = "lab", *more):
               "--ServerApp.open_browser=False", "--ServerApp.disable_check_xsrf=True"]
     if kind == "voila": common = [f"--port={port}", "--no-browser", f"--Voila.ip=127.0.0.1"]
     home = folder / ".jupyter_home"
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "JUPYTER_CONFIG_DIR": str(home), "JUPYTER_RUNTIME_DIR": str(home / "run"),
+    env = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": str(ROOT), "JUPYTER_CONFIG_DIR": str(home), "JUPYTER_RUNTIME_DIR": str(home / "run"),
            "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"), "IPYTHONDIR": str(home / "ipython")}
     env.pop("PLOTLY_RENDERER", None)  # panels are for people here
     shown = home / "settings" / "@jupyterlab" / "notebook-extension"

@@ -387,10 +387,9 @@ def _light(self:MapsPanel, drawn=True):
     f, lit, groups = self.maps, self.state.lit(), self.state.colours.groups
     lights = [within(rows, lit) for *_, rows in groups]*(len(f.data)//len(groups))
     same = [k for k, (t, new) in enumerate(zip(f.data[1:], lights), 1) if np.array_equal(t.selectedpoints, new) and (new is None or len(new))]
-    if drawn: f.plotly_relayout(dict(selections=None if 'selections' in f.layout.to_plotly_json() else [])) # a change for sure, since only changes are sent
-    for which in ([False], [True, False])[drawn and bool(same)]: # what the browser has lit and put out by itself is set anew
-        with f.batch_update():
-            for k, new in enumerate(lights, 1): f.data[k].selectedpoints = [] if which and k in same else new
+    if drawn and same: f.plotly_restyle(dict(selectedpoints=[[]]), same) # what the browser has lit and put out by itself is set anew, since only changes are sent
+    outline = dict(selections=None if 'selections' in f.layout.to_plotly_json() else []) # a change for sure
+    f.plotly_update(dict(selectedpoints=lights), outline if drawn else {}, [*range(1, len(f.data))]) # points and outline at once: each update draws everything anew
 
 @patch
 def _select(self:MapsPanel, rows):
