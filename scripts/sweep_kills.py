@@ -1,4 +1,4 @@
-"""Kill a sweep, its workers and its kernels at random moments, and see whether every result is there, once, and right.
+"""Kill a sweep, its workers its kernels and what runs them at random moments, and see whether every result is there, once, and right.
 
     python scripts/sweep_kills.py FOLDER [--runs 200] [--kills 10] [--workers 2] [--seed 0]
 
@@ -34,25 +34,26 @@ def write(folder: Path, runs: int) -> Path:
 
 def victims(process) -> dict[str, list]:
     "Processes below a sweep, by what they do."
-    found = {"sweep": [psutil.Process(process.pid)], "worker": [], "kernel": []}
+    found = {"sweep": [psutil.Process(process.pid)], "worker": [], "kernel": [], "papermill": []}
     for p in psutil.Process(process.pid).children(recursive=True):
         try: said = " ".join(p.cmdline())
         except psutil.Error: continue
         if "ipykernel" in said: found["kernel"].append(p)
         elif "spawn_main" in said: found["worker"].append(p)
+        elif "forkserver" in said: found["papermill"].append(p)
     return found
 
 
 def kill_and_resume(sweep: Path, out: Path, kills: int, workers: int, seed: int = 0, pause=(2., 8.), say=print) -> list[str]:
     "Run a sweep to its end while parts of it are killed; what was killed."
     dice, killed = random.Random(seed), []
-    kinds = ["sweep", "worker", "kernel"]
+    kinds = ["sweep", "worker", "kernel", "papermill"]
     while True:
         process = subprocess.Popen([*COMMAND, "sweep", str(sweep), "--out", str(out), "--workers", str(workers), "--quiet", "--retry-failed"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while process.poll() is None:
             if len(killed) >= kills: process.wait(); break
             time.sleep(dice.uniform(*pause))
-            kind = kinds[len(killed) % 3]
+            kind = kinds[len(killed) % len(kinds)]
             try: there = victims(process)[kind]
             except psutil.Error: continue
             if not there: continue

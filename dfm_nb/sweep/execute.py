@@ -6,7 +6,7 @@
 __all__ = ['FILES', 'child', 'execute', 'results', 'write_table', 'run_sweep']
 
 # %% ../../nbs/49_execute.ipynb #aa9d4720
-import json, os, shutil, signal, socket, subprocess, sys, threading, time
+import importlib, json, multiprocessing, os, shutil, signal, socket, sys, threading, time
 from pathlib import Path
 import nbformat, pandas as pd, psutil
 from filelock import FileLock, Timeout
@@ -18,19 +18,31 @@ from .plan import Sweep, read_sweep
 # %% ../../nbs/49_execute.ipynb #55bf8b09
 FILES = dict(source='source.ipynb', executed='executed.ipynb', metrics='metrics.json', result='result.json', parameters='parameters.json')
 
-def child(folder:str):
+def child(folder:Path, threads:int, parent:int): # parent: process that waits for it
     "The process of a run: papermill in its folder. It ends with whoever started it."
     import papermill
-    parent = os.getppid()
+    os.setsid()
+    with open(folder/'log.txt', 'ab') as log:
+        for stream in (1, 2): os.dup2(log.fileno(), stream)
+    os.environ.update(dict.fromkeys(THREADS, str(threads)))
+    parent = psutil.Process(parent)
     def watch():
-        while os.getppid() == parent: time.sleep(.5)
+        while parent.is_running(): time.sleep(.5)
         os.killpg(os.getpgid(0), signal.SIGKILL) # the kernel sees that we are gone, and goes too
     threading.Thread(target=watch, daemon=True).start()
-    folder = Path(folder)
     try: papermill.execute_notebook(folder/FILES['source'], folder/FILES['executed'], json.loads((folder/FILES['parameters']).read_text()), cwd=folder, progress_bar=False, kernel_name=None)
     except papermill.PapermillExecutionError as e:
         write_json(folder/'error.json', dict(error=f'{e.ename}: {e.evalue}', cell=e.cell_index))
         sys.exit(1)
+
+def _started(*args): # -> process of a `child`
+    "Forked from a process that has imported papermill already, which would take seconds each time; a new one where there is no fork."
+    multiprocessing.current_process()._config['daemon'] = False # Dask's workers may start processes by subprocess, but not by multiprocessing
+    there = multiprocessing.get_context('forkserver' if 'forkserver' in multiprocessing.get_all_start_methods() else 'spawn')
+    if there.get_start_method() == 'forkserver': there.set_forkserver_preload(['__main__', 'papermill', 'dfm_nb.sweep.execute'])
+    process = there.Process(target=importlib.import_module('dfm_nb.sweep.execute').child, args=args) # also from a notebook that defines it anew
+    process.start()
+    return process
 
 def _family(pid):
     "A process and all below it."
@@ -53,11 +65,11 @@ def _end(pid):
 def _watched(process, limit, memory):
     "Wait for a process; what ended it ('' = itself), and its peak memory."
     start, peak, pause = time.monotonic(), 0, .05
-    while process.poll() is None:
-        time.sleep(pause); pause = min(pause*1.3, .5)
+    while process.is_alive():
+        process.join(pause); pause = min(pause*1.3, .5)
         peak = max(peak, _memory(process.pid))
         over = 'limit' if limit and time.monotonic() - start > limit else 'memory' if memory and peak > memory else ''
-        if over: _end(process.pid); process.wait(); return over, peak
+        if over: _end(process.pid); process.join(); return over, peak
     return '', peak
 
 def _verdict(work, code, ended, job):
@@ -90,12 +102,12 @@ def execute(job:dict # name, out, notebook (JSON), parameters, threads, run_minu
     (work/FILES['source']).write_text(job['notebook'], encoding='utf-8')
     write_json(work/FILES['parameters'], job['parameters'])
     start, began = time.monotonic(), time.time()
-    with open(work/'log.txt', 'wb') as log:
-        env = {**os.environ, **dict.fromkeys(THREADS, str(job['threads']))}
-        process = subprocess.Popen([sys.executable, '-c', 'import sys; from dfm_nb.sweep.execute import child; child(sys.argv[1])', str(work)], env=env, stdout=log, stderr=log, start_new_session=True)
-        try: ended, peak = _watched(process, 60*job['run_minutes'], 2**30*job['memory_gb'])
-        except BaseException: _end(process.pid); shutil.rmtree(work, ignore_errors=True); raise
-    status, error = _verdict(work, process.returncode, ended, job)
+    (work/'log.txt').touch()
+    process = _started(work, job['threads'], os.getpid())
+    try: ended, peak = _watched(process, 60*job['run_minutes'], 2**30*job['memory_gb'])
+    except BaseException: _end(process.pid); shutil.rmtree(work, ignore_errors=True); raise
+    _end(process.pid) # which is gone, unless its forkserver was killed
+    status, error = _verdict(work, process.exitcode, ended, job)
     result = dict(run=job['name'], status=status, error=error, seconds=round(time.monotonic() - start, 3), memory_gb=round(peak/2**30, 3), version=dfm_nb.__version__, host=socket.gethostname(), began=began)
     write_json(work/FILES['result'], result)
     return _keep(work, final, result)
