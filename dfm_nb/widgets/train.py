@@ -297,7 +297,7 @@ def train_panel(runs='runs', # folder of runs
     panel = TrainPanel(TrainState(runs))
     show = guarded(panel.message, lambda: panel._fill())
     show()
-    first = run or panel.state.going()
+    first = run or panel.state.going() or (os.environ.get('PLOTLY_RENDERER') and next(iter(find_runs(runs)), '')) # pictures are kept of the latest run
     if first: panel.out.value = str(first)
     panel.ticking = every(seconds, guarded(panel.message, panel.tick))
     return panel
