@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NBS, LIB = ROOT / "nbs", ROOT / "dfm_nb"
 
 READERS, MODELS, LOSSES, AUDITS = range(20, 30), range(30, 40), range(40, 46), range(61, 68)
-PANELS = {89, *range(91, 99)}
+PANELS = {89, *range(92, 99)}
 
 
 def beyond(number: int) -> set[int]:

@@ -175,7 +175,7 @@ def _work(s, out, todo, workers, scheduler, progress, seen):
     client, cluster = _client(workers, scheduler, s.budget['gpu'])
     for n in todo: shutil.rmtree(out/'runs'/n, ignore_errors=True) # what failed and is tried again, now that somebody will
     nb = nbformat.writes(s.notebook)
-    jobs = (dict(name=n, out=str(out), notebook=nb, parameters=s.runs[n], threads=max(1, cores//workers), run_minutes=s.budget['run_minutes'], memory_gb=s.budget['memory_gb']) for n in todo)
+    jobs = (dict(name=n, out=str(out), notebook=nb, parameters=s.runs[n], threads=int(os.environ.get('OMP_NUM_THREADS') or max(1, cores//workers)), run_minutes=s.budget['run_minutes'], memory_gb=s.budget['memory_gb']) for n in todo)
     def submit(job): return client.submit(execute, job, key=f'{out.name}-{job["name"]}-{os.getpid()}', pure=False, resources=dict(GPU=1) if s.budget['gpu'] else None)
     start, bar = time.monotonic(), tqdm(total=len(todo), unit='run', desc=s.path.stem, disable=not progress)
     try:
