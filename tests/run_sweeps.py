@@ -1,8 +1,7 @@
-"""Run every sweep at its smallest size, two at a time, and read its other sizes: all runs must end well, with numbers and a report."""
+"""Run every sweep at its smallest size, two runs at a time, and read its other sizes: all runs must end well, with numbers and a report."""
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from dfm_nb.sweep.execute import run_sweep
@@ -18,7 +17,7 @@ def run(path: Path, folder: Path) -> str:
     try:
         plans = {size: read_sweep(path, size) for size in SIZES}
         s, out = plans["smoke"], folder / path.stem
-        t = run_sweep(s, out, workers=1, progress=False)
+        t = run_sweep(s, out, workers=2, progress=False)
         if (t.status != "done").any() or len(t) != len(s): return f"{path.name}: {t[t.status != 'done'][['run', 'status', 'error']].to_dict('records')}"
         if not metrics_of(t, set(next(iter(s.runs.values())))): return f"{path.name}: no metric is a number"
         write_sweep_report(out)
@@ -28,8 +27,7 @@ def run(path: Path, folder: Path) -> str:
 
 
 def main() -> int:
-    with tempfile.TemporaryDirectory() as d, ThreadPoolExecutor(2) as pool:
-        failures = [f for f in pool.map(lambda p: run(p, Path(d)), SWEEPS) if f]
+    with tempfile.TemporaryDirectory() as d: failures = [f for p in SWEEPS if (f := run(p, Path(d)))]
     print(f"{len(SWEEPS) - len(failures)} of {len(SWEEPS)} sweeps ran")
     for failure in failures: print(f"FAILED {failure}", file=sys.stderr)
     return 1 if failures else 0
