@@ -26,7 +26,7 @@ def copied(lab, recipe, name):
 def opened(lab, runs):
     "The dashboard, with its maps drawn."
     page = lab.run("maps", runs=runs)
-    page.wait_for("() => { const p = document.querySelector('.dfm-panel .js-plotly-plot'); return p && p.calcdata && p.querySelector('.gl-canvas'); }", timeout=90)
+    page.wait_for("() => { const p = document.querySelector('.dfm-panel .js-plotly-plot'); return p && p.calcdata && p.querySelector('.gl-canvas') && p._ev && p._ev.listeners('plotly_selected').length; }", timeout=90)
     page.page.locator(".dfm-panel .nsewdrag").first.scroll_into_view_if_needed()
     page.page.wait_for_timeout(500)
     return page
@@ -62,6 +62,8 @@ def test_a_lasso_lights_up_all_maps_and_becomes_a_table(lab):
         assert lit[:n] == lit[n:]
         inside = rows(lit[:n])
         page.wait_text(f"{len(inside)} of 480 observations selected")
+        page.idle()
+        page.page.wait_for_timeout(1000)  # a hand that draws the next one within a blink, on a busy machine, may not be heard
     page.shot("maps_lasso")
     assert page.page.locator(".dfm-panel table tbody tr").count() >= 10
 
