@@ -157,6 +157,11 @@ def _client(workers, scheduler, gpu):
     cluster = LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address='127.0.0.1:0', memory_limit=0, silence_logs=50, resources=dict(GPU=1) if gpu else None)
     return Client(cluster, set_as_default=False), cluster
 
+def _threads(fit): # fit: so many that the workers together keep to the cores
+    "Threads of a run: what fits, or fewer if the user has said so."
+    said = os.environ.get('OMP_NUM_THREADS', '')
+    return max(1, min(fit, int(said)) if said.isdigit() else fit)
+
 def _slots(client): return max(1, sum(client.nthreads().values()))
 
 def _prepared(out):
@@ -175,7 +180,7 @@ def _work(s, out, todo, workers, scheduler, progress, seen):
     client, cluster = _client(workers, scheduler, s.budget['gpu'])
     for n in todo: shutil.rmtree(out/'runs'/n, ignore_errors=True) # what failed and is tried again, now that somebody will
     nb = nbformat.writes(s.notebook)
-    jobs = (dict(name=n, out=str(out), notebook=nb, parameters=s.runs[n], threads=int(os.environ.get('OMP_NUM_THREADS') or max(1, cores//workers)), run_minutes=s.budget['run_minutes'], memory_gb=s.budget['memory_gb']) for n in todo)
+    jobs = (dict(name=n, out=str(out), notebook=nb, parameters=s.runs[n], threads=_threads(cores//workers), run_minutes=s.budget['run_minutes'], memory_gb=s.budget['memory_gb']) for n in todo)
     def submit(job): return client.submit(execute, job, key=f'{out.name}-{job["name"]}-{os.getpid()}', pure=False, resources=dict(GPU=1) if s.budget['gpu'] else None)
     start, bar = time.monotonic(), tqdm(total=len(todo), unit='run', desc=s.path.stem, disable=not progress)
     try:

@@ -95,7 +95,7 @@ def kept(name:str, # of an experiment
          into=KEPT) -> pd.DataFrame | None: # None: nobody has kept any
     "The kept table of a sweep."
     path = Path(into)/f'{name}.csv'
-    return pd.read_csv(path, comment='#') if path.exists() else None
+    return pd.read_csv(path, skiprows=1) if path.exists() else None
 
 # %% ../../nbs/90_sweep_report.ipynb #89a7d558
 def on_front(points:np.ndarray, # (N, M) metrics

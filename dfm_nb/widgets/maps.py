@@ -242,7 +242,7 @@ class LinkedFigure(go.FigureWidget):
     def _handler_js2py_pointsCallback(self, change): # in place of that of plotly
         v = change['new']
         if not v: return
-        if v['event_type'] != 'plotly_selected': self._js2py_pointsCallback = None # ready for the next one, even if it is the same; after a lasso comes its echo, which is another, and None could meet the next lasso on its way and take its place
+        self._js2py_pointsCallback = None # ready for the next one, even if it is the same
         self.told(v['event_type'], v['points']['trace_indexes'] if v.get('points') else [], v['points']['point_indexes'] if v.get('points') else [], bool(v.get('selector')))
 
 # %% ../../nbs/94_maps.ipynb #5797a063
