@@ -62,8 +62,6 @@ def test_a_lasso_lights_up_all_maps_and_becomes_a_table(lab):
         assert lit[:n] == lit[n:]
         inside = rows(lit[:n])
         page.wait_text(f"{len(inside)} of 480 observations selected")
-        page.idle()
-        page.page.wait_for_timeout(1000)  # a hand that draws the next one within a blink, on a busy machine, may not be heard
     page.shot("maps_lasso")
     assert page.page.locator(".dfm-panel table tbody tr").count() >= 10
 

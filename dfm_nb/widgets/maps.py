@@ -20,7 +20,7 @@ from ..views.diagnostics import main_targets
 from ..views.layouts import Beside, by_umap, find, layout, place
 from ..views.maps import flat
 from ..views.pairing import spectra_examples
-from .base import Background, Message, Panel, RunPicker, download, guarded, labelled, live, plain, quiet, redraw
+from .base import Background, Hearing, Message, Panel, RunPicker, download, guarded, labelled, live, plain, quiet, redraw
 
 # %% ../../nbs/94_maps.ipynb #7ff123ef
 SCORE = 'anomaly score' # a colour beside the columns of the table
@@ -235,7 +235,7 @@ def _examples(self:MapsState): # which rows have a reconstruction
     return f'reconstructions were kept of rows {", ".join(map(str, rows))} only' if rows else 'no reconstruction was kept'
 
 # %% ../../nbs/94_maps.ipynb #fddd6b5a
-class LinkedFigure(go.FigureWidget):
+class LinkedFigure(Hearing):
     "A figure that tells of a selection as a whole."
     told = staticmethod(lambda event, traces, points, outline: None) # names of the event, trace and position of each point, whether there is an outline
     @observe('_js2py_pointsCallback')
