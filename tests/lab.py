@@ -138,6 +138,13 @@ class Page:
         "Wait until a JavaScript expression or function is true."
         return self.page.wait_for_function(script, arg=arg, timeout=timeout * 1000)
 
+    def until(self, true, timeout=30):
+        "Ask again and again: what a panel says, and what it draws, do not come at once."
+        deadline = time.time() + timeout
+        while not true():
+            assert time.time() < deadline, f"not so after {timeout} s"
+            self.page.wait_for_timeout(100)
+
     def plot(self, k: int = 0): return self.page.locator(".dfm-panel .js-plotly-plot").nth(k)
 
     def plot_data(self, k: int = 0):

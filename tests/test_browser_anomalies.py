@@ -130,7 +130,7 @@ def test_names_stay_text(lab):
     csv = pd.read_csv(d.value.path())
     assert csv.star.tolist() == stars and csv.note[0] == TRAP and csv.oddity[0] == TRAP
     assert page.page.evaluate("() => window.hit") is None and page.page.locator(".dfm-panel img").count() == 0
-    assert TRAP in page.page.locator(".dfm-card").inner_text()
+    page.until(lambda: TRAP in page.page.locator(".dfm-card").inner_text())
     page.fine()
 
 

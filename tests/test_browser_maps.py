@@ -53,9 +53,10 @@ def test_a_lasso_lights_up_all_maps_and_becomes_a_table(lab):
     run = copied(lab, "causal", "lassoed")
     page, s = opened(lab, "lassoed"), MapsState().open(Run(run))
     rows = lambda lit: np.sort(np.concatenate([s.rows_of(k, i) for k, i in enumerate(lit, 1) if i]))
+    lit = None
     for panel in (0, 1):  # in either map
         lasso(page, panel)
-        page.wait_for(SUM)
+        page.until(lambda: page.page.evaluate(LIT) != lit and page.page.evaluate(SUM))
         page.wait_text("observations selected (")
         lit = page.page.evaluate(LIT)
         n = len(lit) // 2
@@ -63,7 +64,7 @@ def test_a_lasso_lights_up_all_maps_and_becomes_a_table(lab):
         inside = rows(lit[:n])
         page.wait_text(f"{len(inside)} of 480 observations selected")
     page.shot("maps_lasso")
-    assert page.page.locator(".dfm-panel table tbody tr").count() >= 10
+    page.until(lambda: page.page.locator(".dfm-panel table tbody tr").count() >= 10)
 
     page.control("Save as").fill("mine")
     page.button("Save CSV").click()
@@ -100,7 +101,7 @@ def test_a_click_and_the_keyboard_open_a_card(lab):
     star = page.page.evaluate("() => window.clicked").split("<br>")[0]
     assert star in page.page.locator(".dfm-panel h4").text_content()
     page.wait_for("() => document.querySelectorAll('.dfm-panel .js-plotly-plot')[1]?.data.length >= 4")
-    assert page.page.evaluate("() => document.querySelector('.dfm-panel .js-plotly-plot').layout.shapes.length") == 2 * 4  # rings around it and three siblings, in two maps
+    page.until(lambda: page.page.evaluate("() => document.querySelector('.dfm-panel .js-plotly-plot').layout.shapes.length") == 2 * 4)  # rings around it and three siblings, in two maps
 
     enter(page, "Row or name", "5")  # one of those whose reconstruction was kept
     page.wait_text("with its reconstruction")

@@ -36,12 +36,12 @@ def test_words_find_spectra_and_a_spectrum_finds_texts(lab):
     page = ready(lab.run("7_paired", runs="runs", words="coronal plasma of a star"))
     page.wait_text("Asked: “coronal plasma of a star”")
     before = names(page)
-    assert len(before) == 10 and [t["n"] > 0 for t in page.plot_data(0)[-5:]] == [True] * 5  # all marks are in the map
+    page.until(lambda: len(before) == 10 and [t["n"] > 0 for t in page.plot_data(0)[-5:]] == [True] * 5)  # all marks are in the map
     ask(page, "obscured quasar with a zebra and N_H = 3e22")
     page.wait_text("Asked: “obscured quasar with a zebra and N_H = 3e22”")
     page.wait_text("left out: zebra")
     page.wait_for("b => document.querySelector('.dfm-list select').textContent.replace(/\\s+/g, ' ') != b.join('')", before)
-    assert len([t for t in page.plot_data(1) if t["name"] == "counts"]) == 10
+    page.until(lambda: len([t for t in page.plot_data(1) if t["name"] == "counts"]) == 10)
     list_ = page.page.locator(".dfm-list select").first
     list_.focus()  # by keyboard alone
     for _ in range(3): page.page.keyboard.press("ArrowDown")
@@ -108,7 +108,7 @@ def test_names_and_texts_of_files_stay_text(lab):
     own_run(lab.folder)
     page = ready(lab.run("7_paired", runs="own_runs", words="a bright spectrum"))
     page.wait_text("Asked: “a bright spectrum”")
-    assert len([t for t in page.plot_data(1) if t["name"] == "signal"]) == 10  # signals that are no counts
+    page.until(lambda: len([t for t in page.plot_data(1) if t["name"] == "signal"]) == 10)  # signals that are no counts
     page.control("Source").fill(f"{HOSTILE} 7")
     page.control("Source").press("Enter")
     page.wait_text(f"{HOSTILE} 7 ")

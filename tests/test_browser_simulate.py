@@ -48,9 +48,11 @@ def choose(page, label, value): page.control(label).select_option(label=value)
 def test_layers_follow_the_sliders(lab):
     page = opened(lab)
     page.wait_text("120 stars through 4 instruments: 480 curves")
+    other = settled(page, "F")
     choose(page, "kind", next(t for t in page.control("kind").locator("option").all_text_contents() if t.startswith("rrlyrae")))
     page.wait_text("rrlyrae: period")
     assert page.page.locator('.widget-label:text-is("rise")').is_visible() and not page.page.locator('.widget-label:text-is("flares per day")').is_visible()
+    moved(page, "F", other)  # what the panel says comes before what it draws
     F, S, O, x = (values(page, k) for k in ("F", "S", "O", "observed"))
     page.slide("amplitude", "ArrowRight", 5)
     louder = moved(page, "F", F)
@@ -80,7 +82,7 @@ def test_the_survey_follows_the_settings(lab):
     assert names() == before and len(F) == 128
     page.slide("sectors", "ArrowRight", 3)
     page.wait_text("840 curves of 256 samples")
-    x = values(page, "observed")
+    x = settled(page)
     page.slide("white noise", "ArrowRight", 10)
     assert np.nanstd(moved(page, "observed", x) - values(page, "without noise")) > .03
     choose(page, "instrument", "s0007")

@@ -64,11 +64,11 @@ def grows(t): before = lines(t); until(lambda: lines(t) > before, "metrics grow"
 
 def test_start_pause_resume_stop(begin):
     page, t = begin("mine", 400)
-    assert "dfm run causal --data sim:tiny --set steps=400 baselines=" in page.page.locator(".dfm-panel code").text_content()
+    page.until(lambda: "dfm run causal --data sim:tiny --set steps=400 baselines=" in page.page.locator(".dfm-panel code").text_content())
     points = "n => document.querySelectorAll('.dfm-panel .js-plotly-plot')[0].data[0]?.x.length > n"
     page.wait_for(points, 0)
     page.wait_for(points, page.plot_data(0)[0]["n"])  # curves grow
-    assert {"star", "instr", "observations / s"} <= {d["name"] for d in page.plot_data(0)}
+    page.until(lambda: {"star", "instr", "observations / s"} <= {d["name"] for d in page.plot_data(0)})
 
     page.button("Pause").click()
     page.wait_text("paused: training: step")
@@ -83,7 +83,7 @@ def test_start_pause_resume_stop(begin):
     page.button("Stop").click()
     page.wait_text("stopped; what was learnt is saved", 60)
     assert (t.path / "checkpoint" / "state.safetensors").exists() and not (t.path / ".lock").exists() and t.find() is None
-    assert "dfm resume" in page.page.locator(".dfm-panel code").text_content()
+    page.until(lambda: "dfm resume" in page.page.locator(".dfm-panel code").text_content())
 
     page.button("Resume").click()
     page.wait_text("done; the report is", 150)
@@ -150,7 +150,7 @@ def test_names_from_files_are_text(lab):
     page.wait_for("() => document.querySelectorAll('.dfm-panel .js-plotly-plot')[1].data.length > 4")
     page.page.wait_for_timeout(500)
     assert page.page.evaluate("() => window.hit") is None and page.page.locator(".dfm-panel img").count() == 0
-    assert any(re.search("img src=x", t) for t in page.plot(1).locator(".legendtext").all_text_contents())
+    page.until(lambda: any(re.search("img src=x", t) for t in page.plot(1).locator(".legendtext").all_text_contents()))
     page.shot("train_hostile")
     shutil.rmtree(folder)
     page.fine()
