@@ -9,7 +9,7 @@ __all__ = ['FactoredConfig', 'Decoder', 'Latents', 'Factored']
 from dataclasses import dataclass
 import torch, torch.nn as nn
 from fastcore.basics import patch
-from .layers import channel, detrend, log_frequencies, mlp, quantiles, rebin, shape, spectrum, sphere
+from .layers import channel, detrend, log_frequencies, mlp, quantiles, rebin, reverse, shape, spectrum, sphere
 from .encoders import EncoderConfig, make_encoder
 
 # %% ../../nbs/32_factored.ipynb #a15eb6fc
@@ -32,6 +32,7 @@ class FactoredConfig:
     width: int = 256 # hidden units of the decoders
     spectrum: bool = True # a second decoder, of the power spectrum
     shape: bool = True # a third, of the folded profile, its frequency and the quantiles
+    adversary: bool = False # a perceptron that reads z_star from z_instr, whose gradient is reversed
 
 # %% ../../nbs/32_factored.ipynb #386fb4a5
 class Decoder(nn.Module):
@@ -68,6 +69,7 @@ class Factored(nn.Module):
         self.shape = Decoder(c.decoder, c.star.d_out, c.instr.d_out, c.width, sum(self.sizes(c))) if c.shape else None
         self.register_buffer('f', self.frequencies(c))
         self.spectrum = Decoder(c.decoder, c.star.d_out, c.instr.d_out, c.width, c.star.channels*c.star.n_freq) if c.spectrum else None
+        self.adversary = mlp(c.instr.d_out, c.width, c.star.d_out) if c.adversary else None
         self.log_tau = nn.Parameter(torch.tensor([*c.tau_star, c.tau_instr]).log(), requires_grad=c.learn_tau)
 
     @staticmethod
@@ -114,4 +116,5 @@ def forward(self:Factored, x, mask, t, of_star=None, of_instr=None) -> dict: # (
     "Latents, what was decoded, and its targets: one call, so that several processes can share the model."
     z, own = self.encode(x, mask, t), torch.arange(len(x), device=x.device)
     decoded = self.decode(z.star[own if of_star is None else of_star], z.instr[own if of_instr is None else of_instr], z.free)
+    if self.adversary: decoded['guess'] = self.adversary(reverse(z.instr))
     return dict(latents=z, tau=self.log_tau.exp().clamp(min=.01), **self.targets(x, mask, t), **decoded)

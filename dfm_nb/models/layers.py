@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['times', 'rebin', 'log_frequencies', 'power', 'spectrum', 'quantiles', 'detrend', 'best_frequency', 'fold', 'shape',
-           'sphere', 'channel', 'blocks', 'upward', 'turn_blind', 'mlp']
+           'sphere', 'channel', 'blocks', 'upward', 'turn_blind', 'mlp', 'reverse']
 
 # %% ../../nbs/30_layers.ipynb #50d37390
 import math
@@ -169,3 +169,9 @@ def mlp(*sizes, # widths, from input to output
     "Linear layers with layer normalisation and GELU between them."
     hidden = [l for a, b in zip(sizes[:-2], sizes[1:-1]) for l in (nn.Linear(a, b), nn.LayerNorm(b), nn.GELU())]
     return nn.Sequential(*hidden, nn.Linear(sizes[-2], sizes[-1]))
+
+# %% ../../nbs/30_layers.ipynb #d0f0762c
+def reverse(z:torch.Tensor # any shape
+           ) -> torch.Tensor: # the same values
+    "The same forwards, the opposite gradient backwards."
+    return 2*z.detach() - z

@@ -13,7 +13,7 @@ from ..core import InputError, Observations, batch, named, rng
 from ..models.encoders import ENCODERS, EncoderConfig
 from ..models.factored import FactoredConfig
 from ..losses.contrast import info_nce, multi_tau, parts
-from ..losses.independence import hsic
+from ..losses.independence import club, cross_correlation, hsic
 from ..losses.reconstruct import masked_error, parts_error, partner
 from ..baselines.single import TRAINED
 
@@ -55,6 +55,8 @@ class CausalConfig(CausalModel):
     w_spectrum: float = 3.
     w_shape: float = 8. # folded profile, frequency and quantiles
     w_hsic: float = 0. # dependence of z_star on the instrument
+    w_apart: float = 0. # dependence of z_instr on z_star, the leak that the paper saw
+    apart: str = 'hsic' # how it is measured: 'hsic', 'cross', 'club' or, by an adversary, 'reversal'
     n_star: int = 32 # a batch is a grid of stars x instruments
     n_instr: int = 8
     steps: int = 2000
@@ -77,11 +79,11 @@ SETTINGS = dict(clean=CausalConfig(), published=CausalConfig(
     negatives='all', swap=False, w_wave=1., w_spectrum=0., w_shape=0., steps=1000))
 
 # %% ../../nbs/78_causal_model.ipynb #894ac409
-LEAST = dict(d_star=1, d_instr=1, d_free=0, noise_star=0, noise_instr=0, noise_free=0, w_star=0, w_instr=0, w_wave=0, w_spectrum=0, w_shape=0, w_hsic=0, width=2, conformer_width=4,
+LEAST = dict(d_star=1, d_instr=1, d_free=0, noise_star=0, noise_instr=0, noise_free=0, w_star=0, w_instr=0, w_wave=0, w_spectrum=0, w_shape=0, w_hsic=0, w_apart=0, width=2, conformer_width=4,
              conformer_depth=1, bins=16, n_freq=8, n_star=2, n_instr=2, steps=1, checkpoint_every=1, labels=10, draws=2, nulls=1, seed=0)
 BASELINES = ('pca', 'features', *TRAINED)
 ONE_OF = dict(encoder_star=tuple(ENCODERS), encoder_instr=tuple(ENCODERS), geometry=('sphere', 'raw'), denominator=('infonce', 'supcon'), negatives=('all', 'anchor', 'positive'),
-              decoder=('hadamard', 'concat'), fold=('auto', 'on', 'off'), device=('auto', 'cpu'), precision=('auto', 'no', 'bf16'))
+              decoder=('hadamard', 'concat'), apart=('hsic', 'cross', 'club', 'reversal'), fold=('auto', 'on', 'off'), device=('auto', 'cpu'), precision=('auto', 'no', 'bf16'))
 
 def check(c:CausalConfig) -> CausalConfig: # the same, if it is sound
     "An `InputError` that names the first setting that cannot work."
@@ -99,7 +101,7 @@ def check(c:CausalConfig) -> CausalConfig: # the same, if it is sound
     if not 0 <= c.held_instr < 1: raise InputError(f'held_instr is {c.held_instr}; it must be at least 0 and below 1')
     if unknown := set(named(c.baselines)) - set(BASELINES): raise InputError(f'baselines names {min(unknown)!r}; there are {", ".join(BASELINES)}')
     if len(c.tau_star) > c.d_star: raise InputError(f'tau_star has {len(c.tau_star)} temperatures, but z_star only {c.d_star} dimensions to share among them')
-    if not any((c.w_star, c.w_instr, c.w_wave, c.w_spectrum, c.w_shape, c.w_hsic)): raise InputError('all weights w_* are 0; there is nothing to learn')
+    if not any((c.w_star, c.w_instr, c.w_wave, c.w_spectrum, c.w_shape, c.w_hsic, c.w_apart)): raise InputError('all weights w_* are 0; there is nothing to learn')
     if 'conformer' in (c.encoder_star, c.encoder_instr) and (c.bins % 16 or c.conformer_width % 4):
         raise InputError(f'bins is {c.bins} and conformer_width {c.conformer_width}; with a Conformer they must be multiples of 16 and 4')
     return c
@@ -124,7 +126,7 @@ def model_config(c:CausalConfig, obs:Observations, rows) -> FactoredConfig:
     e = EncoderConfig(channels=obs.x.shape[1], span=span, step=step, bins=c.bins, n_freq=c.n_freq, width=c.width, depth=c.conformer_depth, fold=c.fold == 'on' or c.fold == 'auto' and span <= 1024*step)
     of = lambda kind, d: replace(e, kind=kind, d_out=d, width=c.conformer_width if kind == 'conformer' else c.width)
     return FactoredConfig(of(c.encoder_star, c.d_star), of(c.encoder_instr, c.d_instr), of('mlp', c.d_free) if c.d_free else None, c.geometry,
-        c.tau_star, c.tau_instr, c.learn_tau, centre, scale, c.noise_star, c.noise_instr, c.noise_free, c.decoder, c.width, spectrum=c.w_spectrum > 0, shape=c.w_shape > 0 and e.fold)
+        c.tau_star, c.tau_instr, c.learn_tau, centre, scale, c.noise_star, c.noise_instr, c.noise_free, c.decoder, c.width, spectrum=c.w_spectrum > 0, shape=c.w_shape > 0 and e.fold, adversary=c.w_apart > 0 and c.apart == 'reversal')
 
 def restored(d:dict) -> FactoredConfig:
     "The settings of the model from config.json."
@@ -132,11 +134,13 @@ def restored(d:dict) -> FactoredConfig:
     return FactoredConfig(**d | encoders | dict(tau_star=tuple(d['tau_star'])))
 
 # %% ../../nbs/78_causal_model.ipynb #a4472a30
+_APART = dict(hsic=lambda s, i, out: hsic(i, s), cross=lambda s, i, out: cross_correlation(i, s), club=lambda s, i, out: club(i, s), reversal=lambda s, i, out: masked_error(out['guess'][:, None], s[:, None])) # z_star (M, d), z_instr (M, d)
+
 class Causal:
     "What the loop needs to know of this recipe: codes, partners and terms."
     def __init__(self, c:CausalConfig, star:np.ndarray, instr:np.ndarray, sizes=None): # codes (N,); widths of the parts of the shape, None without it
         self.c, self.star, self.instr, self.sizes = c, star, instr, sizes
-        self.weights = {k: w for k, w in dict(star=c.w_star, instr=c.w_instr, wave=c.w_wave, spectrum=c.w_spectrum, shape=c.w_shape if sizes else 0, hsic=c.w_hsic).items() if w}
+        self.weights = {k: w for k, w in dict(star=c.w_star, instr=c.w_instr, wave=c.w_wave, spectrum=c.w_spectrum, shape=c.w_shape if sizes else 0, hsic=c.w_hsic, apart=c.w_apart).items() if w}
     def _codes(self, rows, device='cpu'): return (torch.from_numpy(a[rows]).to(device) for a in (self.star, self.instr))
 
     def extra(self, rows): # keyword arguments of the model
@@ -152,5 +156,5 @@ class Causal:
                      wave=lambda: masked_error(out['wave'], out['y'], out['mask']),
                      spectrum=lambda: masked_error(out['spectrum'], out['p']),
                      shape=lambda: parts_error(out['shape'], out['q'], out['seen'], self.sizes),
-                     hsic=lambda: sum(hsic(p, i) for p in parts(z.p_star, len(c.tau_star)))/len(c.tau_star))
+                     hsic=lambda: sum(hsic(p, i) for p in parts(z.p_star, len(c.tau_star)))/len(c.tau_star), apart=lambda: _APART[c.apart](z.star.detach(), z.instr, out))
         return {k: named[k]() for k in self.weights}

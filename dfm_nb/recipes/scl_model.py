@@ -119,7 +119,8 @@ def check(c:SCLConfig) -> SCLConfig: # the same, if it is sound
     if not sum(d for k, d in parts(c) if k in reads(c)): raise InputError(f'the task head reads {c.head}, which has no dimensions (d_inv {c.d_inv}, d_free {c.d_free}); choose another head or other sizes')
     if c.eyes == 'blind' and not c.rotation: raise InputError('eyes is blind, but the windows are not turned; choose eyes=raw, or rotation=true')
     if 'blind' in named(c.baselines) and not c.rotation: raise InputError("the baseline 'blind' is for turns, but rotation is off; leave it out")
-    if not c.d_inv and (c.loss in ('nce', 'ratio') or 'blind' in named(c.baselines)): raise InputError(f'd_inv is 0, but {"the loss " + c.loss if c.loss in ("nce", "ratio") else "the baseline blind"} works on the invariant block; give it dimensions, or leave that out')
+    alone = c.loss == 'ratio' and c.d_var and c.beta # without invariant dimensions 1/(1 + beta D) is left of the ratio
+    if not c.d_inv and (c.loss in ('nce', 'ratio') and not alone or 'blind' in named(c.baselines)): raise InputError(f'd_inv is 0, but {"the loss " + c.loss if c.loss in ("nce", "ratio") and not alone else "the baseline blind"} works on the invariant block; give it dimensions, or leave that out')
     if not any((c.w_task*(c.views != 'none'), c.w_pull*(c.loss != 'none'), c.w_push*c.d_var, c.w_tell*c.d_var)): raise InputError('all weights w_* are 0, or of parts without dimensions; there is nothing to learn')
     if c.allocation == 'auto' and sum(d for _, d in parts(c)) < 8: raise InputError(f'allocation=auto shares out d_inv + d_var + d_free dimensions, which are {sum(d for _, d in parts(c))}; give it 8 or more')
     return c
