@@ -2,20 +2,21 @@
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
-# A run folder, one notebook, and flags of cells that are otherwise skipped (slow data gpu):
+# A run folder, one notebook, an experiment (NAME), and flags of cells that are otherwise skipped (slow data gpu):
 RUN ?= runs/quick
 NB ?=
 FLAGS ?=
 ARGS ?=
+NAME ?=
 
 # Real recordings beside the checkout are used where they exist; DFM_DATA set to anything else, or to nothing, wins.
 ifeq ($(origin DFM_DATA),undefined)
 ifneq ($(wildcard ../shared/data/.),)
-test notebooks table-scl: export DFM_DATA := $(shell cd ../shared/data && pwd)
+test notebooks table-scl experiment: export DFM_DATA := $(shell cd ../shared/data && pwd)
 endif
 endif
 
-.PHONY: help install run test table table-scl table-align picture lab app docs export clean-notebooks notebooks readme clean
+.PHONY: help install run test table table-scl table-align experiment picture lab app docs export clean-notebooks notebooks readme clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -42,6 +43,12 @@ table-scl: install ## the structured recipe on real ECG and motion data, three s
 
 table-align: install ## the recipe for spectra and texts on 11,447 simulated sources, three seeds (about a quarter of an hour)
 	@$(BIN)/python scripts/align_table.py $(ARGS)
+
+experiment: install ## run an experiment at laptop size, keep its table, store its answer (NAME=leakage; up to 20 minutes; corn needs DFM_DATA)
+	@test -f "sweeps/$(NAME).yaml" || { echo "NAME=$(NAME) is no file in sweeps/; there are: $(notdir $(basename $(wildcard sweeps/*.yaml)))" >&2; exit 2; }
+	@OMP_NUM_THREADS=1 $(BIN)/dfm sweep "sweeps/$(NAME).yaml" --size laptop --workers 2 --out "runs/sweeps/$(NAME)"
+	@$(BIN)/python -c "import sys; from dfm_nb.sweep.report import keep; print(keep(sys.argv[1]))" "runs/sweeps/$(NAME)"
+	@PLOTLY_RENDERER=png $(BIN)/python scripts/notebooks.py "nbs/experiments/$(NAME).ipynb"
 
 picture: run ## the picture of the README, from the run that `make run` made (needs Chromium)
 	@$(BIN)/python scripts/picture.py "$(RUN)"

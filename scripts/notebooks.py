@@ -1,6 +1,6 @@
 """Run notebooks in place and keep their outputs: python scripts/notebooks.py [NOTEBOOK ...]
 
-Without a name: all of them but nbs/experiments, whose results belong in run folders. Cells that are marked with a flag
+Without a name: all of them but nbs/experiments, which go with their kept tables (make experiment). Cells that are marked with a flag
 of settings.ini (slow data gpu) run when FLAGS names it, `data` also when DFM_DATA is set; the others keep what they show.
 """
 import base64
@@ -9,6 +9,7 @@ import io
 import os
 import re
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -66,12 +67,13 @@ def lighter(nb):
 
 
 def run(path: Path):
-    "Run one notebook in its own folder, clean it and save it."
+    "Run one notebook in its own folder, or, where it writes the numbers of a run, in an empty one; clean it and save it."
     from nbdev.clean import nbdev_clean
     start = time.time()
     nb = nbformat.read(path, as_version=4)
-    Client(nb, timeout=1800, kernel_name="python3", store_widget_state=False, extra_arguments=KERNEL,
-           resources={"metadata": {"path": str(path.parent)}}).execute()
+    with tempfile.TemporaryDirectory() as empty:
+        Client(nb, timeout=1800, kernel_name="python3", store_widget_state=False, extra_arguments=KERNEL,
+               resources={"metadata": {"path": empty if path.parent.name == "experiments" else str(path.parent)}}).execute()
     for cell in nb.cells:  # a widget is nothing without its kernel, and has another name in every run
         if "outputs" in cell: cell.outputs = [o for o in cell.outputs if WIDGET not in o.get("data", {})]
     nb.metadata.pop("widgets", None)

@@ -37,7 +37,7 @@ step "Notebooks and modules are in step" python scripts/in_step.py
 step "The notebooks of the package run" \
     nbdev_test --n_workers 2 --flags "$FLAGS" --skip_folder_re '^([_.]|(tutorials|dashboards|experiments)$)'
 step "Example runs are trained" python scripts/example_runs.py "$DFM_RUNS"
-step "Tutorials, dashboards and experiments run at their smallest size" python tests/run_tutorials.py
+step "Tutorials and dashboards run at their smallest size, and what experiments answer" python tests/run_tutorials.py
 step "Sweeps run at their smallest size" python tests/run_sweeps.py
 step "The wheel holds everything and works outside the tree" python scripts/wheel.py
 heading "Tests"

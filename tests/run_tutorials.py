@@ -1,8 +1,10 @@
-"""Run every tutorial, dashboard and experiment notebook with papermill at its smallest size.
+"""Run every tutorial and dashboard with papermill at its smallest size, and what experiments answer.
 
 A notebook with a cell tagged `parameters` gets the size of its folder as `size`, and as `runs` a folder with one tiny
 run of each recipe; it must have one of the two. One without parameters runs as it is. Each runs in an empty folder of its own, two at a time. Cells are skipped by the rules of
 nbdev_test: those marked `slow`, `data` or `gpu` unless FLAGS or DFM_DATA ask for them, and those with `#| eval: false`.
+
+Of experiments only the cells tagged `answer` run here, which read kept tables; the others run in sweeps (run_sweeps.py).
 """
 import os
 import subprocess
@@ -18,15 +20,17 @@ import papermill
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 from notebooks import KERNEL, flags_off, skipped  # noqa: E402
+from dfm_nb.sweep.plan import ANSWER  # noqa: E402
 
-SIZES = {"tutorials": "tiny", "dashboards": "tiny", "experiments": "smoke"}
+SIZES = {"tutorials": "tiny", "dashboards": "tiny", "experiments": ""}
 TIMEOUT = 300  # seconds a cell
 
 
 def without_skipped(path: Path):
     "The notebook less the cells that are not to run."
     nb, off = nbformat.read(path, as_version=4), flags_off()
-    nb.cells = [c for c in nb.cells if c.cell_type != "code" or not skipped(c.source, off)]
+    only = path.parent.name == "experiments"
+    nb.cells = [c for c in nb.cells if c.cell_type != "code" or not skipped(c.source, off) and (not only or ANSWER in c.metadata.get("tags", []))]
     return nb
 
 
@@ -44,7 +48,7 @@ def run(path: Path, size: str, runs: str) -> str:
     "Run one notebook; the empty string, or what went wrong."
     name, start = path.relative_to(ROOT / "nbs"), time.time()
     try:
-        given = parameters(path, size=size, runs=runs)
+        given = parameters(path, size=size, runs=runs) if size else {}
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / "source.ipynb"
             nbformat.write(without_skipped(path), source)

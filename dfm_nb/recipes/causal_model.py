@@ -22,7 +22,7 @@ from ..baselines.single import TRAINED
 class CausalModel:
     "What the model is made of."
     setting: str = 'clean' # name of the setting that these values began as
-    encoder_star: str = 'phaseblind' # 'mlp', 'conformer' or 'phaseblind'
+    encoder_star: str = 'phaseblind' # 'mlp', 'conformer' or 'phaseblind'; joined by +: one for each channel, of which an observation has one
     encoder_instr: str = 'mlp'
     d_star: int = 20
     d_instr: int = 20
@@ -90,7 +90,7 @@ def check(c:CausalConfig) -> CausalConfig: # the same, if it is sound
     for k, least in LEAST.items():
         if not least <= getattr(c, k) < np.inf: raise InputError(f'{k} is {getattr(c, k)}; it must be at least {least} and finite')
     for k, known in ONE_OF.items():
-        if getattr(c, k) not in known: raise InputError(f'{k} is {getattr(c, k)!r}; it must be one of {", ".join(known)}')
+        if not {*(getattr(c, k).split('+') if k.startswith('encoder') else [getattr(c, k)])} <= {*known}: raise InputError(f'{k} is {getattr(c, k)!r}; it must be one of {", ".join(known)}')
     for k in ('lr', 'tau_instr', 'tau_star'):
         v = np.atleast_1d(getattr(c, k))
         least = 1e-12 if k == 'lr' else .01 # the temperature is not let below it
@@ -102,7 +102,7 @@ def check(c:CausalConfig) -> CausalConfig: # the same, if it is sound
     if unknown := set(named(c.baselines)) - set(BASELINES): raise InputError(f'baselines names {min(unknown)!r}; there are {", ".join(BASELINES)}')
     if len(c.tau_star) > c.d_star: raise InputError(f'tau_star has {len(c.tau_star)} temperatures, but z_star only {c.d_star} dimensions to share among them')
     if not any((c.w_star, c.w_instr, c.w_wave, c.w_spectrum, c.w_shape, c.w_hsic, c.w_apart)): raise InputError('all weights w_* are 0; there is nothing to learn')
-    if 'conformer' in (c.encoder_star, c.encoder_instr) and (c.bins % 16 or c.conformer_width % 4):
+    if 'conformer' in c.encoder_star + c.encoder_instr and (c.bins % 16 or c.conformer_width % 4):
         raise InputError(f'bins is {c.bins} and conformer_width {c.conformer_width}; with a Conformer they must be multiples of 16 and 4')
     return c
 
@@ -123,6 +123,9 @@ def axes(obs, rows):
 def model_config(c:CausalConfig, obs:Observations, rows) -> FactoredConfig:
     "The settings of the model for these data."
     span, step, centre, scale = axes(obs, rows)
+    for k in ('encoder_star', 'encoder_instr'):
+        v, n = getattr(c, k), obs.x.shape[1]
+        if '+' in v and len(v.split('+')) != n: raise InputError(f'{k} is {v}, but the signals of {obs.name or "these observations"} have {n} channel{"s" if n > 1 else ""}; name one encoder for each channel')
     e = EncoderConfig(channels=obs.x.shape[1], span=span, step=step, bins=c.bins, n_freq=c.n_freq, width=c.width, depth=c.conformer_depth, fold=c.fold == 'on' or c.fold == 'auto' and span <= 1024*step)
     of = lambda kind, d: replace(e, kind=kind, d_out=d, width=c.conformer_width if kind == 'conformer' else c.width)
     return FactoredConfig(of(c.encoder_star, c.d_star), of(c.encoder_instr, c.d_instr), of('mlp', c.d_free) if c.d_free else None, c.geometry,

@@ -22,7 +22,8 @@ KINDS = dict( # kind: share of a survey, range of log10 period [d], range of log
 def draw_stars(n:int, # how many
                seed:int=0, # which
                mix:dict | None=None, # kind: weight; None: the shares in `KINDS`
-               rare:int=0 # how many of them become one of the `RARE` kinds
+               rare:int=0, # how many of them become one of the `RARE` kinds
+               first:int=0 # number of the first
               ) -> pd.DataFrame: # a row per star; NaN where a parameter has no meaning for the kind
     "Stars with every parameter that their light curve needs."
     mix = mix or {k: v[0] for k, v in KINDS.items()}
@@ -34,7 +35,7 @@ def draw_stars(n:int, # how many
     only = lambda values, *kinds: np.where(np.isin(kind, kinds), values, np.nan)
     period, amplitude = bounds(1), bounds(2)
     stars = pd.DataFrame(dict(
-        star=np.char.add('star', np.char.zfill(np.arange(n).astype(str), 6)), kind=kind,
+        star=np.char.add('star', np.char.zfill((first + np.arange(n)).astype(str), 6)), kind=kind,
         log_period=period[:, 0] + u(0, 1)*(period[:, 1] - period[:, 0]), # dex(d)
         log_amplitude=amplitude[:, 0] + u(0, 1)*(amplitude[:, 1] - amplitude[:, 0]), # dex(relative flux)
         tmag=u(8, 12.5), # mag, sets the white noise

@@ -8,7 +8,7 @@ __all__ = ['SECTOR', 'SIZES', 'SurveyConfig', 'Truth', 'simulate']
 # %% ../../nbs/12_survey.ipynb #6ddc973b
 from dataclasses import dataclass, fields, replace
 import numpy as np, pandas as pd
-from ..core import InputError, Observations, rng
+from ..core import InputError, Observations, rng, seed_for
 from .stars import draw_stars, true_flux
 from .instruments import draw_instruments, gaps, noise, observe, response
 
@@ -30,6 +30,7 @@ class SurveyConfig:
     red: float = .005
     gap_rate: float = 2. # random gaps per curve
     stress: str = 'none' # see sim.instruments.STRESS
+    part: int = 0 # other parts are other stars through the same instruments: for surveys that are larger than memory, and for stars to test on
     seed: int = 0
 
 SIZES = dict(tiny=SurveyConfig(n_stars=120, rare=4, n_sectors=4, samples=128),
@@ -40,13 +41,16 @@ SIZES = dict(tiny=SurveyConfig(n_stars=120, rare=4, n_sectors=4, samples=128),
 def _check(c:SurveyConfig):
     if c.mode not in ('sequential', 'synchronous'): raise InputError(f"mode is {c.mode!r}; it must be 'sequential' or 'synchronous'")
     if not 0 < c.overlap <= 1: raise InputError(f'overlap is {c.overlap}; it must be above 0 and at most 1')
+    if c.part < 0: raise InputError(f'part is {c.part}; it must be 0 or more')
     if c.n_stars < 1 or c.samples < 8: raise InputError(f'{c.n_stars} stars with {c.samples} samples; at least 1 star and 8 samples are needed')
     for k in ('white', 'red', 'gap_rate'):
         if not 0 <= getattr(c, k) <= 1000: raise InputError(f'{k} is {getattr(c, k)}; it must be from 0 to 1000')
 
+def _seed(c): return seed_for(c.seed, 'part', c.part) if c.part else c.seed # of the stars
+
 def _who_sees_whom(c:SurveyConfig):
     "Star and instrument number of each curve: (N,) and (N,)."
-    g, per = rng(c.seed, 'overlap'), c.cameras*c.ccds
+    g, per = rng(_seed(c), 'overlap'), c.cameras*c.ccds
     least = min(2, c.n_sectors)
     rank = g.random((c.n_stars, c.n_sectors)).argsort(1).argsort(1) # each star's sectors in random order
     count = np.maximum(least, g.binomial(c.n_sectors, c.overlap, c.n_stars)) if c.overlap < 1 else np.full(c.n_stars, c.n_sectors)
@@ -68,15 +72,16 @@ def simulate(config:SurveyConfig=SIZES['quick'], # what to simulate
             ): # `Observations`, or (`Observations`, `Truth`)
     "A survey of variable stars: F_obs = clip(S F + O + noise, -1, 1) (arXiv 2507.05333)."
     c = config; _check(c)
-    stars, instruments = draw_stars(c.n_stars, c.seed, rare=c.rare), draw_instruments(c.n_sectors, c.cameras, c.ccds, c.seed)
+    own = _seed(c)
+    stars, instruments = draw_stars(c.n_stars, own, rare=c.rare, first=c.part*c.n_stars), draw_instruments(c.n_sectors, c.cameras, c.ccds, c.seed)
     t = np.arange(c.samples)*SECTOR/c.samples
     S, O = (a.astype(np.float32) for a in response(instruments, t, c.seed))
     i, k = _who_sees_whom(c)
-    if c.mode == 'sequential': F = true_flux(stars.iloc[i], t, instruments.sector.to_numpy()[k]*SECTOR, c.seed)
-    else: F = true_flux(stars, t, 0, c.seed)[i] # one path per star, seen by all its instruments
+    if c.mode == 'sequential': F = true_flux(stars.iloc[i], t, instruments.sector.to_numpy()[k]*SECTOR, own)
+    else: F = true_flux(stars, t, 0, own)[i] # one path per star, seen by all its instruments
     x, mask = np.empty_like(F), np.empty(F.shape, bool)
     for a in range(0, len(i), chunk):
-        p, g = slice(a, a + chunk), rng(c.seed, 'noise', a)
+        p, g = slice(a, a + chunk), rng(own, 'noise', a)
         x[p] = observe(S[k[p]], F[p], O[k[p]], c.stress) + noise(stars.tmag.to_numpy()[i[p]], t, c.white, c.red, g)
         mask[p] = gaps(len(k[p]), t, c.gap_rate, g)
     np.clip(x, -1, 1, out=x)
