@@ -7,11 +7,11 @@ __all__ = ['CASES', 'WAYS', 'Steps', 'steadiness', 'latent_numbers', 'scl_trial'
 
 # %% ../../nbs/88_trial_scl.ipynb #27f03178
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 import numpy as np, pandas as pd
 from scipy.ndimage import map_coordinates
-from ..core import InputError, Observations, codes, rng
+from ..core import InputError, Observations, Run, codes, rng
 from ..data.sources import open_data
 from ..audit.probes import knows
 from ..audit.robustness import found_again, similarity

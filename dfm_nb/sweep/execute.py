@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 import dfm_nb
 from ..core import THREADS, InputError, replacing, write_json
 from .plan import Sweep, read_sweep
+from .kernel import imports, wait_for_kernel
 
 # %% ../../nbs/49_execute.ipynb #55bf8b09
 FILES = dict(source='source.ipynb', executed='executed.ipynb', metrics='metrics.json', result='result.json', parameters='parameters.json')
@@ -25,6 +26,8 @@ def child(folder:Path, threads:int, parent:int): # parent: process that waits fo
     with open(folder/'log.txt', 'ab') as log:
         for stream in (1, 2): os.dup2(log.fileno(), stream)
     os.environ.update(dict.fromkeys(THREADS, str(threads)))
+    multiprocessing.set_start_method(None, force=True) # a template finds the one that it would have elsewhere
+    wait_for_kernel(threads) # before there is a thread
     parent = psutil.Process(parent)
     def watch():
         while parent.is_running(): time.sleep(.5)
@@ -35,11 +38,11 @@ def child(folder:Path, threads:int, parent:int): # parent: process that waits fo
         write_json(folder/'error.json', dict(error=f'{e.ename}: {e.evalue}', cell=e.cell_index))
         sys.exit(1)
 
-def _started(*args): # -> process of a `child`
-    "Forked from a process that has imported papermill already, which would take seconds each time; a new one where there is no fork."
+def _started(modules, *args): # what the notebook will import -> process of a `child`
+    "Forked from a process that has imported papermill and these modules already, which would take seconds each time; a new one where there is no fork."
     multiprocessing.current_process()._config['daemon'] = False # Dask's workers may start processes by subprocess, but not by multiprocessing
     there = multiprocessing.get_context('forkserver' if 'forkserver' in multiprocessing.get_all_start_methods() else 'spawn')
-    if there.get_start_method() == 'forkserver': there.set_forkserver_preload(['__main__', 'papermill', 'dfm_nb.sweep.execute'])
+    if there.get_start_method() == 'forkserver': there.set_forkserver_preload(['__main__', 'papermill', 'dfm_nb.sweep.execute', 'ipykernel.kernelapp', *modules]) # of the first run of this worker
     process = there.Process(target=importlib.import_module('dfm_nb.sweep.execute').child, args=args) # also from a notebook that defines it anew
     process.start()
     return process
@@ -52,7 +55,7 @@ def _family(pid):
 def _memory(pid): # bytes
     total = 0
     for p in _family(pid):
-        try: total += p.memory_info().rss
+        try: total += getattr(m := p.memory_full_info(), 'pss', m.rss) # pages that are shared count once
         except psutil.Error: pass
     return total
 
@@ -103,7 +106,7 @@ def execute(job:dict # name, out, notebook (JSON), parameters, threads, run_minu
     write_json(work/FILES['parameters'], job['parameters'])
     start, began = time.monotonic(), time.time()
     (work/'log.txt').touch()
-    process = _started(work, job['threads'], os.getpid())
+    process = _started(job.get('modules', []), work, job['threads'], os.getpid())
     try: ended, peak = _watched(process, 60*job['run_minutes'], 2**30*job['memory_gb'])
     except BaseException: _end(process.pid); shutil.rmtree(work, ignore_errors=True); raise
     _end(process.pid) # which is gone, unless its forkserver was killed
@@ -180,7 +183,8 @@ def _work(s, out, todo, workers, scheduler, progress, seen):
     client, cluster = _client(workers, scheduler, s.budget['gpu'])
     for n in todo: shutil.rmtree(out/'runs'/n, ignore_errors=True) # what failed and is tried again, now that somebody will
     nb = nbformat.writes(s.notebook)
-    jobs = (dict(name=n, out=str(out), notebook=nb, parameters=s.runs[n], threads=_threads(cores//workers), run_minutes=s.budget['run_minutes'], memory_gb=s.budget['memory_gb']) for n in todo)
+    modules = imports(s.notebook)
+    jobs = (dict(name=n, out=str(out), notebook=nb, modules=modules, parameters=s.runs[n], threads=_threads(cores//workers), run_minutes=s.budget['run_minutes'], memory_gb=s.budget['memory_gb']) for n in todo)
     def submit(job): return client.submit(execute, job, key=f'{out.name}-{job["name"]}-{os.getpid()}', pure=False, resources=dict(GPU=1) if s.budget['gpu'] else None)
     start, bar = time.monotonic(), tqdm(total=len(todo), unit='run', desc=s.path.stem, disable=not progress)
     try:
