@@ -84,7 +84,7 @@ class ConformerEncoder(nn.Module):
         w = seen.to(h.dtype)[:, :, None]
         return self.head((h*w).sum(1)/w.sum(1))
 
-# %% ../../nbs/31_encoders.ipynb #cfb0f489
+# %% ../../nbs/31_encoders.ipynb #c0321205
 class PhaseBlindEncoder(nn.Module):
     "Power spectra, quantiles and folded profile of the curve and of a copy cleaned of the instrument."
     def __init__(self, c:EncoderConfig, trend:int=20): # width of the bottleneck of the guess
@@ -120,6 +120,7 @@ class PhaseBlindEncoder(nn.Module):
 
 ENCODERS = dict(mlp=MLPEncoder, conformer=ConformerEncoder, phaseblind=PhaseBlindEncoder)
 
+# %% ../../nbs/31_encoders.ipynb #c8e1dc45
 class EitherEncoder(nn.Module):
     "One encoder for each channel, where each observation has one channel and the others stand still."
     def __init__(self, c:EncoderConfig):

@@ -16,7 +16,7 @@ from ..core import THREADS, InputError, replacing, write_json
 from .plan import Sweep, read_sweep
 from .kernel import imports, wait_for_kernel
 
-# %% ../../nbs/49_execute.ipynb #55bf8b09
+# %% ../../nbs/49_execute.ipynb #fbcba826
 FILES = dict(source='source.ipynb', executed='executed.ipynb', metrics='metrics.json', result='result.json', parameters='parameters.json')
 
 def child(folder:Path, threads:int, parent:int): # parent: process that waits for it
@@ -38,6 +38,7 @@ def child(folder:Path, threads:int, parent:int): # parent: process that waits fo
         write_json(folder/'error.json', dict(error=f'{e.ename}: {e.evalue}', cell=e.cell_index))
         sys.exit(1)
 
+# %% ../../nbs/49_execute.ipynb #5a3c2165
 def _started(modules, *args): # what the notebook will import -> process of a `child`
     "Forked from a process that has imported papermill and these modules already, which would take seconds each time; a new one where there is no fork."
     multiprocessing.current_process()._config['daemon'] = False # Dask's workers may start processes by subprocess, but not by multiprocessing
