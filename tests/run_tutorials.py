@@ -1,17 +1,19 @@
 """Run every tutorial and dashboard with papermill at its smallest size, and what experiments answer.
 
 A notebook with a cell tagged `parameters` gets the size of its folder as `size`, and as `runs` a folder with one tiny
-run of each recipe; it must have one of the two. One without parameters runs as it is. Each runs in an empty folder of its own, two at a time. Cells are skipped by the rules of
-nbdev_test: those marked `slow`, `data` or `gpu` unless FLAGS or DFM_DATA ask for them, and those with `#| eval: false`.
+run of each recipe; it must have one of the two. One without parameters runs as it is. Each runs in an empty folder of its own, two at a time, in a kernel that
+has the imports of most of them behind it (`dfm_nb.sweep.kernel`). Cells are skipped by the rules of nbdev_test: those marked `slow`, `data` or `gpu` unless FLAGS
+or DFM_DATA ask for them, and those with `#| eval: false`.
 
 Of experiments only the cells tagged `answer` run here, which read kept tables; the others run in sweeps (run_sweeps.py).
 """
+import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -20,10 +22,12 @@ import papermill
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 from notebooks import KERNEL, flags_off, skipped  # noqa: E402
+from dfm_nb.sweep.kernel import wait_for_kernel  # noqa: E402
 from dfm_nb.sweep.plan import ANSWER  # noqa: E402
 
 SIZES = {"tutorials": "tiny", "dashboards": "tiny", "experiments": ""}
 TIMEOUT = 300  # seconds a cell
+IMPORTED = ["papermill", "ipykernel.kernelapp", "torch._dynamo", "dfm_nb.recipes.causal", "dfm_nb.recipes.scl", "dfm_nb.recipes.align", "dfm_nb.recipes.process", "dfm_nb.widgets.base", "dfm_nb.sweep.report"]
 
 
 def without_skipped(path: Path):
@@ -46,6 +50,7 @@ def parameters(path: Path, **given) -> dict:
 
 def run(path: Path, size: str, runs: str) -> str:
     "Run one notebook; the empty string, or what went wrong."
+    wait_for_kernel()
     name, start = path.relative_to(ROOT / "nbs"), time.time()
     try:
         given = parameters(path, size=size, runs=runs) if size else {}
@@ -54,10 +59,8 @@ def run(path: Path, size: str, runs: str) -> str:
             nbformat.write(without_skipped(path), source)
             work = Path(folder) / "work"
             work.mkdir()
-            # papermill's own cwd= changes the directory of the whole process, which two threads cannot share
             papermill.execute_notebook(str(source), str(Path(folder) / "ran.ipynb"), parameters=given,
-                                       resources={"metadata": {"path": str(work)}}, extra_arguments=KERNEL,
-                                       kernel_name="python3", progress_bar=False, execution_timeout=TIMEOUT)
+                                       cwd=str(work), extra_arguments=KERNEL, kernel_name="python3", progress_bar=False, execution_timeout=TIMEOUT)
     except Exception as error:
         return f"{name}: {error}"
     print(f"{name} ({', '.join(given) or 'no parameters'}): {time.time() - start:.1f} s", flush=True)
@@ -70,7 +73,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as runs:
         runs = os.environ.get("DFM_RUNS") or runs
         subprocess.run([sys.executable, ROOT / "scripts" / "example_runs.py", runs], check=True, stdout=subprocess.DEVNULL)
-        with ThreadPoolExecutor(2) as pool: failures = [f for f in pool.map(lambda job: run(*job, runs), jobs) if f]
+        there = multiprocessing.get_context("forkserver")
+        there.set_forkserver_preload(IMPORTED)
+        with ProcessPoolExecutor(2, there, max_tasks_per_child=1) as pool: failures = [f for f in pool.map(run, *zip(*jobs), [runs] * len(jobs)) if f]
     print(f"{len(jobs) - len(failures)} of {len(jobs)} notebooks ran")
     for failure in failures: print(f"FAILED {failure}", file=sys.stderr)
     return 1 if failures else 0

@@ -26,7 +26,6 @@ def child(folder:Path, threads:int, parent:int): # parent: process that waits fo
     with open(folder/'log.txt', 'ab') as log:
         for stream in (1, 2): os.dup2(log.fileno(), stream)
     os.environ.update(dict.fromkeys(THREADS, str(threads)))
-    multiprocessing.set_start_method(None, force=True) # a template finds the one that it would have elsewhere
     wait_for_kernel(threads) # before there is a thread
     parent = psutil.Process(parent)
     def watch():
