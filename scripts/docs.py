@@ -1,7 +1,7 @@
 """The documentation site, from the notebooks and the package: python scripts/docs.py [FOLDER]
 
-FOLDER (default _docs) gets a site of plain files that needs no network: the README, the architecture, dashboards and
-tutorials with their stored pictures, every notebook of the package as an article, and a reference of everything public.
+FOLDER (default _docs) gets a site of plain files that needs no network: the README, the architecture, dashboards,
+tutorials and experiments with their stored pictures, every notebook of the package as an article, and a reference of everything public.
 """
 import importlib
 import inspect
@@ -66,7 +66,7 @@ def prepared(nb):
 def pages() -> dict[str, str]:
     "The page of each notebook: its path below nbs/ -> its path in the site."
     place = lambda p: f"rooms/{p.stem}.md" if p.parent == NBS else p.relative_to(NBS).with_suffix(".md").as_posix()
-    found = {p.relative_to(NBS).as_posix(): place(p) for p in notebooks() if p.name != "index.ipynb"}
+    found = {p.relative_to(NBS).as_posix(): place(p) for p in [*notebooks(), *sorted((NBS / "experiments").glob("*.ipynb"))] if p.name != "index.ipynb"}
     return found | {"architecture.ipynb": "architecture.md"}
 
 
@@ -149,7 +149,7 @@ def site(out: Path) -> dict:
         (out / "reference" / f"{module}.md").write_text(reference(module), encoding="utf-8")
         api.append({module: f"reference/{module}.md"})
     (out / "site.css").write_text(CSS, encoding="utf-8")
-    nav = [{"Start": "index.md"}, {"Dashboards": of("dashboards/")}, {"Tutorials": of("tutorials/")}, {"Architecture": "architecture.md"},
+    nav = [{"Start": "index.md"}, {"Dashboards": of("dashboards/")}, {"Tutorials": of("tutorials/")}, {"Experiments": of("experiments/")}, {"Architecture": "architecture.md"},
            {"The rooms": [{k: v} for k, v in rooms.items()]}, {"Reference": api}, {"Contributing": "contributing.md"}]
     return dict(site_name="dfm_nb", docs_dir=str(out), use_directory_urls=False, nav=[n for n in nav if list(n.values())[0]], extra_css=["site.css"],
                 theme=dict(name="material", font=False, palette=dict(primary="blue"), features=["navigation.tabs", "navigation.top", "navigation.prune", "content.code.copy"]),
