@@ -85,7 +85,7 @@ def trial_numbers(job:Job, blocks:dict, # trained; latents (N, d) of the two blo
 @torch.no_grad()
 def errors(job:Job, at_most:int=500, # trained; rows that are tried
            model=None, obs=None, rows=None # what to ask in place of the job's model, data and held-out rows
-          ) -> dict: # error, error_swap
+          ) -> dict: # error_own, error_swap
     "How well held-out curves are decoded."
     device, c = job.loop.device, job.config
     model, obs = (model or job.loop.bare).to(device).eval(), job.obs if obs is None else obs
@@ -97,7 +97,7 @@ def errors(job:Job, at_most:int=500, # trained; rows that are tried
     z, y = model.encode(x, mask, t, noise=False), model.targets(x, mask, t)
     error = lambda a, b: float(masked_error(model.decode(z.star[a], z.instr[b], z.free)['wave'], y['y'], y['mask']))
     own = torch.arange(len(rows))
-    return dict(error=error(own, own), error_swap=error(partner(s, i), partner(i, s)))
+    return dict(error_own=error(own, own), error_swap=error(partner(s, i), partner(i, s)))
 
 # %% ../../nbs/88_trial_causal.ipynb #195454d2
 def erased(job:Job, blocks:dict) -> dict: # trained; latents (N, d)
@@ -113,7 +113,7 @@ def causal_trial(config:CausalConfig, obs:Observations, # what to do, as `trial_
                  change=None, # function (job, blocks) -> blocks: what is done to latents after training
                  held=None, # as in `trial_job`
                  **kw # of `trial_numbers`
-                ) -> dict: # flat: r2_10, r2_100, r2_all (means over parameters of the star), r2_PARAMETER_..., r2_new (through instruments that were held out), leak_instr, leak_star, retrieval, error, error_swap ...
+                ) -> dict: # flat: r2_10, r2_100, r2_all (means over parameters of the star), r2_PARAMETER_..., r2_new (through instruments that were held out), leak_instr, leak_star, retrieval, error_own, error_swap ...
     "Train once and say in numbers what came of it; nothing is written."
     job = trial_job(config, obs, told, held)
     blocks = job.embed().blocks
@@ -143,7 +143,7 @@ def adapted_trial(config:CausalConfig, obs:Observations, # what to do, with `hel
     rows = np.concatenate([pool, job.held, test])
     at = lambda part: np.flatnonzero(np.isin(rows, part))
     def r2(z, tested): return float(np.mean([few_shot(z, o.meta[p].to_numpy(float)[rows], star[rows], at(pool), at(tested), [labels], 5, PROBES, seed).score.iloc[0] for p in each]))
-    def ask(model): return embed_with(model, o[rows], seed, device=job.loop.device).blocks[BLOCKS.get(o.factors[0], f'z_{o.factors[0]}')], errors(job, model=model, obs=o, rows=test)['error']
+    def ask(model): return embed_with(model, o[rows], seed, device=job.loop.device).blocks[BLOCKS.get(o.factors[0], f'z_{o.factors[0]}')], errors(job, model=model, obs=o, rows=test)['error_own']
     model = job.loop.bare.eval()
     z, error = ask(model)
     out = dict(r2_seen=r2(z, job.held), r2_0=r2(z, test), error_0=error)
