@@ -33,14 +33,15 @@ def write(folder: Path, runs: int) -> Path:
 
 
 def victims(process) -> dict[str, list]:
-    "Processes below a sweep, by what they do."
+    "Processes below a sweep, by what they do: a worker has a server from which runs are forked, a run is papermill's process and the kernel below it."
+    def forked(p): return "forkserver" in " ".join(p.cmdline())
     found = {"sweep": [psutil.Process(process.pid)], "worker": [], "kernel": [], "papermill": []}
     for p in psutil.Process(process.pid).children(recursive=True):
-        try: said = " ".join(p.cmdline())
-        except psutil.Error: continue
-        if "ipykernel" in said: found["kernel"].append(p)
-        elif "spawn_main" in said: found["worker"].append(p)
-        elif "forkserver" in said: found["papermill"].append(p)
+        try:
+            if "ipykernel_launcher" in " ".join(p.cmdline()) or forked(p) and forked(p.parent()) and forked(p.parent().parent()): found["kernel"].append(p)
+            elif forked(p): found["papermill"].append(p)
+            elif "spawn_main" in " ".join(p.cmdline()): found["worker"].append(p)
+        except (psutil.Error, AttributeError): continue
     return found
 
 
