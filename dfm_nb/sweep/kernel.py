@@ -6,7 +6,7 @@
 __all__ = ['imports', 'Forked', 'Provisioner', 'wait_for_kernel']
 
 # %% ../../nbs/48_kernel.ipynb #1bdf6e5b
-import ast, multiprocessing, os, signal, sys, time
+import ast, multiprocessing, os, signal, sys, time, traceback
 from importlib.metadata import EntryPoint
 from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
 
@@ -34,6 +34,7 @@ class Forked:
             os.close(self.to)
             with os.fdopen(read) as f: file, folder = [*f.read().split('\n'), '', ''][:2] # until the parent has said it, or is gone
             if file: _kernel(file, folder, threads)
+        except Exception: traceback.print_exc(); os._exit(1) # into the log of the run
         finally: os._exit(0)
 
     def begin(self, file, folder): # of the connection; to work in
