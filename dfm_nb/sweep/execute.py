@@ -52,10 +52,11 @@ def _family(pid):
     try: p = psutil.Process(pid); return [*p.children(recursive=True), p]
     except psutil.NoSuchProcess: return []
 
-def _memory(pid): # bytes
+def _memory(family, exact=True): # bytes
+    "Of some processes. Exact: pages that are shared count once, for which the system looks at each page; else more than that, at once."
     total = 0
-    for p in _family(pid):
-        try: total += getattr(m := p.memory_full_info(), 'pss', m.rss) # pages that are shared count once
+    for p in family:
+        try: total += getattr(m := p.memory_full_info() if exact else p.memory_info(), 'pss', m.rss)
         except psutil.Error: pass
     return total
 
@@ -67,10 +68,11 @@ def _end(pid):
 # %% ../../nbs/49_execute.ipynb #8e9de783
 def _watched(process, limit, memory):
     "Wait for a process; what ended it ('' = itself), and its peak memory."
-    start, peak, pause = time.monotonic(), 0, .05
+    start, peak, most, pause = time.monotonic(), 0, 0, .05
     while process.is_alive():
         process.join(pause); pause = min(pause*1.3, .5)
-        peak = max(peak, _memory(process.pid))
+        family = _family(process.pid)
+        if (now := _memory(family, exact=False)) > 1.01*most: most, peak = now, max(peak, _memory(family)) # the exact figure stops the run while it is taken
         over = 'limit' if limit and time.monotonic() - start > limit else 'memory' if memory and peak > memory else ''
         if over: _end(process.pid); process.join(); return over, peak
     return '', peak

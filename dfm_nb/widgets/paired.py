@@ -315,7 +315,7 @@ class SpectraList(w.VBox):
     def show(self, head, lines, names):
         self.silent, self.names = True, list(names)
         self.head.value = f'<div class="dfm-head">{chr(160).join(plain(t) for t in head.split(" "))}</div>'
-        self.box.options, self.box.value = [(l, k) for k, l in enumerate(lines)], None
+        with self.box.hold_sync(): self.box.options, self.box.value = [(l, k) for k, l in enumerate(lines)], None # in one message: a key pressed between two would be lost
         self.silent = False
 
 # %% ../../nbs/98_paired.ipynb #172c8422
