@@ -84,8 +84,8 @@ def test_turns_of_people_with_hostile_names(lab):
     made(lab.folder / "people")
     page = opened(lab.run("moved", runs="people"))
     page.wait_text("Turned by 35° about x")
-    assert re.search(r"The task head says <img src=x onerror=\"window.hit=1\">\w+ \(\d+%\)", words(page)[-1])
-    assert page.control("Subject").input_value().startswith("<img src=x") and "<img" in page.control("Window").locator("option").first.text_content()
+    page.until(lambda: re.search(r"The task head says <img src=x onerror=\"window.hit=1\">\w+ \(\d+%\)", words(page)[-1]))
+    page.until(lambda: page.control("Subject").input_value().startswith("<img src=x") and "<img" in page.control("Window").locator("option").first.text_content())
     assert "inv by less than" not in words(page)[-1] and "stands still by construction" in words(page)[-1]
     before = now(page, 0)
     page.control("About").select_option("z")

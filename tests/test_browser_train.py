@@ -82,13 +82,13 @@ def test_start_pause_resume_stop(begin):
 
     page.button("Stop").click()
     page.wait_text("stopped; what was learnt is saved", 60)
-    assert (t.path / "checkpoint" / "state.safetensors").exists() and not (t.path / ".lock").exists() and t.find() is None
+    page.until(lambda: (t.path / "checkpoint" / "state.safetensors").exists() and not (t.path / ".lock").exists() and t.find() is None)
     page.until(lambda: "dfm resume" in page.page.locator(".dfm-panel code").text_content())
 
     page.button("Resume").click()
     page.wait_text("done; the report is", 150)
     assert Run(t.path).finished and Run(t.path).metrics().step.iloc[-1] == 400
-    assert page.button("Stop").is_disabled() and not t.log.exists()
+    page.until(lambda: page.button("Stop").is_disabled() and not t.log.exists())
     page.shot("train")
     page.fine()
 
@@ -98,7 +98,7 @@ def test_training_needs_no_kernel(lab, begin):
     kernel(lab, page, "interrupt")
     grows(t)
     other = lab.run("train", runs="runs")  # opened twice: sees the training that goes on
-    assert other.control("Run folder").input_value() == "runs/alone" and other.control("Steps").input_value() == "100000"
+    other.until(lambda: other.control("Run folder").input_value() == "runs/alone" and other.control("Steps").input_value() == "100000")
     other.wait_text("training: step")
     other.button("Start").click()
     other.wait_text("is being worked on by process")
@@ -108,7 +108,7 @@ def test_training_needs_no_kernel(lab, begin):
     other.wait_text("paused: training: step")
     other.button("Stop").click()  # a halted process hears, too
     other.wait_text("stopped; what was learnt is saved", 60)
-    assert (t.path / "checkpoint" / "state.safetensors").exists() and not (t.path / ".lock").exists()
+    other.until(lambda: (t.path / "checkpoint" / "state.safetensors").exists() and not (t.path / ".lock").exists())
     other.fine()
 
 
