@@ -146,13 +146,14 @@ def adapted_trial(config:CausalConfig, obs:Observations, # what to do, with `hel
     def ask(model): return embed_with(model, o[rows], seed, device=job.loop.device).blocks[BLOCKS.get(o.factors[0], f'z_{o.factors[0]}')], errors(job, model=model, obs=o, rows=test)['error_own']
     model = job.loop.bare.eval()
     z, error = ask(model)
-    out = dict(r2_seen=r2(z, job.held), r2_0=r2(z, test), error_0=error)
+    before, out = z, dict(r2_seen=r2(z, job.held), r2_0=r2(z, test), error_0=error)
     old = GridSampler(job.recipe.star, job.recipe.instr, job.rows, max(2, config.n_star//2), config.n_instr, seed, o.factors)
     guess = 'e_star.guess' if config.encoder_star == 'phaseblind' else 'e_star'
     for way, parts in dict(instr=('e_instr',), star=('e_instr', guess)).items():
         for k in ks:
             z, error = ask(adapt(model, job.recipe.terms, job.recipe.weights, job.recipe.extra, o, mine[:k], old, parts, steps, seed=seed, device=config.device))
-            out |= {f'r2_{way}_{k}': r2(z, test), f'error_{way}_{k}': error, f'r2_old_{way}_{k}': r2(z, job.held)}
+            same = np.array_equal(z, before) # as where the instrument's encoder alone has moved
+            out |= {f'r2_{way}_{k}': out['r2_0'] if same else r2(z, test), f'error_{way}_{k}': error, f'r2_old_{way}_{k}': out['r2_seen'] if same else r2(z, job.held)}
     return out
 
 # %% ../../nbs/88_trial_causal.ipynb #a24a7e69

@@ -159,7 +159,8 @@ def _client(workers, scheduler, gpu):
     if scheduler:
         try: return Client(scheduler, timeout=10, set_as_default=False), None
         except (OSError, TimeoutError, ValueError) as e: raise InputError(f'no scheduler answers at {scheduler} ({str(e) or type(e).__name__}); start one with: dask scheduler, and workers with: dask worker {scheduler}') from e
-    dask.config.set({'distributed.worker.daemon': False, 'distributed.scheduler.allowed-failures': 10, 'distributed.admin.large-graph-warning-threshold': '1GB'})
+    quiet = {'worker.profile.enabled': False, 'admin.tick.interval': '1s', 'admin.system-monitor.interval': '5s', 'admin.system-monitor.disk': False} # else each process looks at itself a hundred times a second
+    dask.config.set({f'distributed.{k}': v for k, v in quiet.items()} | {'distributed.worker.daemon': False, 'distributed.scheduler.allowed-failures': 10, 'distributed.admin.large-graph-warning-threshold': '1GB'})
     cluster = LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address='127.0.0.1:0', memory_limit=0, silence_logs=50, resources=dict(GPU=1) if gpu else None)
     return Client(cluster, set_as_default=False), cluster
 
