@@ -20,14 +20,14 @@ def effect_lines(t:pd.DataFrame, # of `kept` or `results`
                 ) -> go.Figure:
     "What a parameter does to some metrics, in each setting."
     values = sorted(t[x].dropna().unique(), key=lambda v: (isinstance(v, str), v))
-    at = {v: k for k, v in enumerate(values)}
+    at, words = {v: k for k, v in enumerate(values)}, any(isinstance(v, str) for v in values) # of which no line leads from one to the next
     fig = make_subplots(1, len(metrics), subplot_titles=[(names or {}).get(m, label(m)) for m in metrics], horizontal_spacing=.22/len(metrics))
     for k, (value, part) in enumerate(t.groupby(by, sort=False)):
         for j, m in enumerate(metrics):
             if not part[m].notna().any(): continue
             e = effects(part, x, m)
             bars = dict(array=(e.high - e['mean']).fillna(0), thickness=1.2, width=3)
-            fig.add_scatter(x=[at[v] + .06*k for v in e.value], y=e['mean'], error_y=bars, mode='lines+markers', name=str(value), legendgroup=str(value), showlegend=j == 0, line=dict(color=PALETTE[k % 8], width=1.6), marker=dict(size=7), row=1, col=j + 1)
+            fig.add_scatter(x=[at[v] + (.12 if words else .06)*k for v in e.value], y=e['mean'], error_y=bars, mode='markers' if words else 'lines+markers', name=str(value), legendgroup=str(value), showlegend=j == 0, line=dict(color=PALETTE[k % 8], width=1.6), marker=dict(size=7), row=1, col=j + 1)
     fig.update_xaxes(tickvals=[*at.values()], ticktext=[v if isinstance(v, str) else f'{v:g}' for v in at], title=label(x))
     return style(fig, max(420, 230*len(metrics) + 40), 300, margin_t=76, legend_y=1.2)
 
