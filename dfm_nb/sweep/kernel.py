@@ -65,6 +65,7 @@ def _kernel(file, folder, threads):
     os.chdir(folder)
     threadpool_limits(threads)
     if 'torch' in sys.modules: sys.modules['torch'].set_num_threads(threads)
+    if 'numpy.random' in sys.modules: sys.modules['numpy.random'].seed() # or what is drawn without a seed would be the same in all runs of a worker
     app = IPKernelApp.instance()
     app.initialize(['-f', file, f'--IPKernelApp.parent_handle={os.getppid()}', '--IPKernelApp.log_level=ERROR']) # it ends with its parent
     app.start()
