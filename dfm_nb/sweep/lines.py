@@ -32,25 +32,25 @@ def effect_lines(t:pd.DataFrame, # of `kept` or `results`
     return style(fig, max(420, 230*len(metrics) + 40), 300, margin_t=76, legend_y=1.2)
 
 # %% ../../nbs/91_lines.ipynb #06d853fc
-def over_seeds(d # (n,) numbers of independent runs, as differences of matched ones
-              ) -> dict: # mean, low, high; pairs: n; says: more, less than 0, undecided
+def over_seeds(d # (n,) numbers, one of each seed, as differences of matched runs
+              ) -> dict: # mean, low, high; seeds: n; says: more, less than 0, undecided
     "A mean with Student's 95 % interval; one number alone has an infinite one."
     d = np.asarray(d, float); d = d[np.isfinite(d)]
     if not len(d): raise InputError('there is no finite number to take the mean of')
     half = stats.t.ppf(.975, len(d) - 1)*d.std(ddof=1)/np.sqrt(len(d)) if len(d) > 1 else np.inf
     low, high = d.mean() - half, d.mean() + half
-    return dict(mean=float(d.mean()), low=float(low), high=float(high), pairs=len(d), says='more' if low > 0 else 'less' if high < 0 else 'undecided')
+    return dict(mean=float(d.mean()), low=float(low), high=float(high), seeds=len(d), says='more' if low > 0 else 'less' if high < 0 else 'undecided')
 
 def against(t:pd.DataFrame, # of `kept` or `results`
             by:str, a, b, metric:str, # is a above b?
-            alike=('seed',) # columns that make two runs a pair
+            alike=('seed',) # columns that make two runs a pair; differences are averaged over all of them but the seed
            ) -> dict: # of `over_seeds`, of a - b
     "The difference of two settings, from matched runs."
     side = lambda v: t[t[by] == v].groupby(list(alike))[metric].mean()
     d = (side(a) - side(b)).dropna()
     if not len(d): raise InputError(f'no runs with {by} {a} and {b} are alike in {", ".join(alike)} and have {metric!r}')
-    return over_seeds(d)
+    return over_seeds(d.groupby(level='seed').mean() if 'seed' in alike else d)
 
 def spoken(d:dict, digits:int=2) -> str: # of `against` or `over_seeds`
     "A difference in words."
-    return f'{d["mean"]:+.{digits}f} ({d["low"]:+.{digits}f} to {d["high"]:+.{digits}f}, {d["pairs"]} pairs: {d["says"]})'
+    return f'{d["mean"]:+.{digits}f} ({d["low"]:+.{digits}f} to {d["high"]:+.{digits}f}, {d["seeds"]} seeds: {d["says"]})'
