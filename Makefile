@@ -16,7 +16,7 @@ test notebooks table-scl experiment: export DFM_DATA := $(shell cd ../shared/dat
 endif
 endif
 
-.PHONY: help install run test table table-scl table-align experiment picture lab app docs export clean-notebooks notebooks readme clean
+.PHONY: help install run test table table-scl table-align experiment answers picture lab app docs export clean-notebooks notebooks readme clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -49,6 +49,9 @@ experiment: install ## run an experiment at laptop size, keep its table, store i
 	@OMP_NUM_THREADS=1 $(BIN)/dfm sweep "sweeps/$(NAME).yaml" --size laptop --workers 2 --out "runs/sweeps/$(NAME)"
 	@$(BIN)/python -c "import sys; from dfm_nb.sweep.report import keep; print(keep(sys.argv[1]))" "runs/sweeps/$(NAME)"
 	@PLOTLY_RENDERER=png $(BIN)/python scripts/notebooks.py "nbs/experiments/$(NAME).ipynb"
+
+answers: install ## what experiments answer, anew from their kept tables (NB=nbs/experiments/leakage.ipynb for one)
+	@PLOTLY_RENDERER=png $(BIN)/python scripts/notebooks.py --answers $(if $(NB),"$(NB)")
 
 picture: run ## the picture of the README, from the run that `make run` made (needs Chromium)
 	@$(BIN)/python scripts/picture.py "$(RUN)"

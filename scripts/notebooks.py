@@ -1,7 +1,8 @@
-"""Run notebooks in place and keep their outputs: python scripts/notebooks.py [NOTEBOOK ...]
+"""Run notebooks in place and keep their outputs: python scripts/notebooks.py [--answers] [NOTEBOOK ...]
 
 Without a name: all of them but nbs/experiments, which go with their kept tables (make experiment). Cells that are marked with a flag
 of settings.ini (slow data gpu) run when FLAGS names it, `data` also when DFM_DATA is set; the others keep what they show.
+With --answers: what experiments answer, from their kept tables, and nothing else in them.
 """
 import base64
 import configparser
@@ -44,9 +45,11 @@ def skipped(source: str, off: set[str]) -> bool:
 
 
 class Client(NotebookClient):
-    "Runs a notebook but for the cells that are skipped."
+    "Runs a notebook but for the cells that are skipped, and for those without a tag where only that one is asked for."
+    only = ""
+
     async def async_execute_cell(self, cell, cell_index, *args, **kwargs):
-        if cell.cell_type == "code" and skipped(cell.source, flags_off()): return cell
+        if cell.cell_type == "code" and (skipped(cell.source, flags_off()) or self.only and self.only not in cell.metadata.get("tags", [])): return cell
         return await super().async_execute_cell(cell, cell_index, *args, **kwargs)
 
 
@@ -66,14 +69,16 @@ def lighter(nb):
     return nb
 
 
-def run(path: Path):
+def run(path: Path, only: str = ""):
     "Run one notebook in its own folder, or, where it writes the numbers of a run, in an empty one; clean it and save it."
     from nbdev.clean import nbdev_clean
     start = time.time()
     nb = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as empty:
-        Client(nb, timeout=1800, kernel_name="python3", store_widget_state=False, extra_arguments=KERNEL,
-               resources={"metadata": {"path": empty if path.parent.name == "experiments" else str(path.parent)}}).execute()
+        client = Client(nb, timeout=1800, kernel_name="python3", store_widget_state=False, extra_arguments=KERNEL,
+                        resources={"metadata": {"path": empty if path.parent.name == "experiments" else str(path.parent)}})
+        client.only = only
+        client.execute()
     for cell in nb.cells:  # a widget is nothing without its kernel, and has another name in every run
         if "outputs" in cell: cell.outputs = [o for o in cell.outputs if WIDGET not in o.get("data", {})]
     nb.metadata.pop("widgets", None)
@@ -84,4 +89,6 @@ def run(path: Path):
 
 
 if __name__ == "__main__":
-    for path in [Path(a).resolve() for a in sys.argv[1:]] or notebooks(): run(path)
+    answers = "--answers" in sys.argv
+    named = [Path(a).resolve() for a in sys.argv[1:] if a != "--answers"]
+    for path in named or (sorted((NBS / "experiments").glob("*.ipynb")) if answers else notebooks()): run(path, "answer" if answers else "")

@@ -5,7 +5,7 @@ run of each recipe; it must have one of the two. One without parameters runs as 
 has the imports of most of them behind it (`dfm_nb.sweep.kernel`). Cells are skipped by the rules of nbdev_test: those marked `slow`, `data` or `gpu` unless FLAGS
 or DFM_DATA ask for them, and those with `#| eval: false`.
 
-Of experiments only the cells tagged `answer` run here, which read kept tables; the others run in sweeps (run_sweeps.py).
+Of experiments only the cells tagged `answer` run here, which read kept tables; the others run in sweeps (run_sweeps.py). What they say must be what is stored.
 """
 import multiprocessing
 import os
@@ -48,6 +48,11 @@ def parameters(path: Path, **given) -> dict:
     return chosen
 
 
+def answers(path: Path) -> list[str]:
+    "What the answers of an experiment print."
+    return ["".join(o.text for o in c.get("outputs", []) if o.output_type == "stream") for c in nbformat.read(path, as_version=4).cells if ANSWER in c.metadata.get("tags", [])]
+
+
 def run(path: Path, size: str, runs: str) -> str:
     "Run one notebook; the empty string, or what went wrong."
     wait_for_kernel()
@@ -61,6 +66,8 @@ def run(path: Path, size: str, runs: str) -> str:
             work.mkdir()
             papermill.execute_notebook(str(source), str(Path(folder) / "ran.ipynb"), parameters=given,
                                        cwd=str(work), extra_arguments=KERNEL, kernel_name="python3", progress_bar=False, execution_timeout=TIMEOUT)
+            if path.parent.name == "experiments" and answers(path) != answers(Path(folder) / "ran.ipynb"):
+                return f"{name}: its stored answer is not what its code says of its table now; store it anew with: make answers NB={path.relative_to(ROOT)}"
     except Exception as error:
         return f"{name}: {error}"
     print(f"{name} ({', '.join(given) or 'no parameters'}): {time.time() - start:.1f} s", flush=True)
