@@ -70,8 +70,8 @@ def test_other_things_that_are_wrong(forked, folder):
 def test_the_table_holds_the_runs_of_now(dfm, folder):
     def table(text): assert dfm("sweep", sweep(folder, text), "--out", "out", "--quiet").returncode == 0; return pd.read_parquet(folder / "out" / "results.parquet")
     assert sorted(table("grid: {a: [1, 2]}\n").a) == [1, 2]
-    last = table("grid: {a: [2, 3]}\n")
-    assert sorted(last.a) == [2, 3] and len(list(folder.glob("out/runs/*"))) == 3  # what was measured stays
+    last = table("grid: {a: [2, 4]}\n")
+    assert sorted(last.a) == [2, 4] and len(list(folder.glob("out/runs/*"))) == 3  # what was measured stays
 
 
 def test_what_is_drawn_without_a_seed_differs(dfm, folder):
