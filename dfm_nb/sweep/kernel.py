@@ -57,6 +57,7 @@ class Forked:
     def terminate(self): self.send_signal(signal.SIGTERM)
     def kill(self): self.send_signal(signal.SIGKILL)
 
+# %% ../../nbs/48_kernel.ipynb #0623d35f
 def _kernel(file, folder, threads):
     from ipykernel.kernelapp import IPKernelApp
     from threadpoolctl import threadpool_limits
