@@ -16,7 +16,7 @@ from .align_model import AlignConfig, spectra_config
 from .base import begin
 
 # %% ../../nbs/88_trial_align.ipynb #cfe76c1d
-SPARED = ('texts/shared.parquet', 'decoded.npz', 'anomalies.csv', 'summary.md') # what nobody asks of a trial takes a third of its time
+SPARED = ('texts/shared.parquet', 'decoded.npz', 'anomalies.csv', 'summary.md') # what nobody asks of a trial
 ASKED = dict(recall_1=('cross retrieval', 'recall@1%'), recall_5=('cross retrieval', 'recall@5%'), rank=('cross retrieval', 'median rank'))
 
 def _picked(rows, name): # name: '' or 'published '

@@ -72,7 +72,7 @@ def _watched(process, limit, memory):
     while process.is_alive():
         process.join(pause); pause = min(pause*1.3, .5)
         family = _family(process.pid)
-        if (now := _memory(family, exact=False)) > 1.01*most: most, peak = now, max(peak, _memory(family)) # the exact figure stops the run while it is taken
+        if (now := _memory(family, exact=False)) > 1.01*most: most, peak = now, max(peak, _memory(family)) # the exact figure looks at every page of memory: it is slow
         over = 'limit' if limit and time.monotonic() - start > limit else 'memory' if memory and peak > memory else ''
         if over: _end(process.pid); process.join(); return over, peak
     return '', peak
