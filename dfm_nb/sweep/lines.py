@@ -8,10 +8,9 @@ __all__ = ['effect_lines', 'over_seeds', 'against', 'spoken']
 # %% ../../nbs/91_lines.ipynb #61869a2e
 import numpy as np, pandas as pd, plotly.graph_objects as go
 from plotly.subplots import make_subplots
-from scipy import stats
 from ..core import InputError
 from ..plots import PALETTE, label, style
-from .report import effects
+from .report import effects, interval
 
 # %% ../../nbs/91_lines.ipynb #ce34e2d7
 def effect_lines(t:pd.DataFrame, # of `kept` or `results`
@@ -37,11 +36,11 @@ def effect_lines(t:pd.DataFrame, # of `kept` or `results`
 def over_seeds(d # (n,) numbers, one of each seed, as differences of matched runs
               ) -> dict: # mean, low, high; seeds: n; says: more, less than 0, undecided
     "A mean with Student's 95 % interval; one number alone has an infinite one."
-    d = np.asarray(d, float); d = d[np.isfinite(d)]
-    if not len(d): raise InputError('there is no finite number to take the mean of')
-    half = stats.t.ppf(.975, len(d) - 1)*d.std(ddof=1)/np.sqrt(len(d)) if len(d) > 1 else np.inf
-    low, high = d.mean() - half, d.mean() + half
-    return dict(mean=float(d.mean()), low=float(low), high=float(high), seeds=len(d), says='more' if low > 0 else 'less' if high < 0 else 'undecided')
+    n = int(np.isfinite(np.asarray(d, float)).sum())
+    if not n: raise InputError('there is no finite number to take the mean of')
+    mean, low, high = (float(x) for x in interval(d))
+    if n == 1: low, high = -np.inf, np.inf
+    return dict(mean=mean, low=low, high=high, seeds=n, says='more' if low > 0 else 'less' if high < 0 else 'undecided')
 
 def against(t:pd.DataFrame, # of `kept` or `results`
             by:str, a, b, metric:str, # is a above b?
