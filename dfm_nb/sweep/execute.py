@@ -171,7 +171,8 @@ def _threads(fit): # fit: so many that the workers together keep to the cores
     said = os.environ.get('OMP_NUM_THREADS', '')
     return max(1, min(fit, int(said)) if said.isdigit() else fit)
 
-def _slots(client): return max(1, sum(client.nthreads().values()))
+def _slots(client, gpu): # runs that the workers of now can do at once
+    return sum(min(w['nthreads'], int(w['resources'].get('GPU', 0))) if gpu else w['nthreads'] for w in client.scheduler_info()['workers'].values())
 
 def _prepared(out):
     "Make the folder; take away what dead processes left."
@@ -192,18 +193,19 @@ def _work(s, out, todo, workers, scheduler, progress, seen):
     modules = imports(s.notebook)
     jobs = (dict(name=n, out=str(out), notebook=nb, modules=modules, parameters=s.runs[n], threads=_threads(cores//workers), run_minutes=s.budget['run_minutes'], memory_gb=s.budget['memory_gb']) for n in todo)
     def submit(job): return client.submit(execute, job, key=f'{out.name}-{job["name"]}-{os.getpid()}', pure=False, resources=dict(GPU=1) if s.budget['gpu'] else None)
+    able = lambda: _slots(client, s.budget['gpu'])
     start, bar = time.monotonic(), tqdm(total=len(todo), unit='run', desc=s.path.stem, disable=not progress)
     try:
-        going = {(f := submit(j)).key: (f, j) for _, j in zip(range(2*_slots(client)), jobs)}
+        going = {(f := submit(j)).key: (f, j) for _, j in zip(range(max(2, 2*able())), jobs)}
         line = as_completed([f for f, _ in going.values()], loop=client.loop)
-        if not client.nthreads(): bar.set_postfix_str('waiting for a worker to come')
+        if not able(): bar.set_postfix_str('waiting for a worker' + ' that has GPU=1'*s.budget['gpu'] + ' to come')
         for f in line:
             job = going.pop(f.key)[1]
             r = f.result() if f.status == 'finished' else _lost(job, f)
             bar.update(); bar.set_postfix_str(f'{r["status"]} in {r["seconds"]:.0f} s')
             if seen: seen(r)
             late = s.budget['minutes'] and time.monotonic() - start > 60*s.budget['minutes']
-            while not late and len(going) < 2*_slots(client) and (j := next(jobs, None)): g = submit(j); going[g.key] = (g, j); line.add(g) # more workers may have come
+            while not late and len(going) < max(2, 2*able()) and (j := next(jobs, None)): g = submit(j); going[g.key] = (g, j); line.add(g) # more workers may have come
     finally:
         bar.close()
         client.close()
