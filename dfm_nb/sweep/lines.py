@@ -27,9 +27,11 @@ def effect_lines(t:pd.DataFrame, # of `kept` or `results`
             e = effects(part, x, m)
             bars = dict(array=(e.high - e['mean']).fillna(0), thickness=1.2, width=3)
             fig.add_scatter(x=[at[v] + (.12 if words else .06)*k for v in e.value], y=e['mean'], error_y=bars, mode='markers' if words else 'lines+markers', name=str(value), legendgroup=str(value), showlegend=j == 0, line=dict(color=PALETTE[k % 8], width=1.6), marker=dict(size=7), row=1, col=j + 1)
-    fig.update_xaxes(tickvals=[*at.values()], ticktext=[v if isinstance(v, str) else f'{v:g}' for v in at], title=label(x))
+    said = [v if isinstance(v, str) else f'{v:g}' for v in at]
+    fig.update_xaxes(tickvals=[*at.values()], ticktext=said, title=label(x))
     style(fig, max(420, 230*len(metrics) + 40), 300, margin_t=76, legend_y=1.2)
-    if words and (long := max(map(len, map(str, values)))) > 8: fig.update_xaxes(tickangle=40, title_standoff=4).update_layout(height=300 + 5*long, margin_b=50 + 5*long, margin_r=20 + 3*long)
+    long = max(map(len, said))
+    if words and long > 8 or sum(map(len, said)) > 22: fig.update_xaxes(tickangle=40, title_standoff=4).update_layout(height=300 + 5*long, margin_b=50 + 5*long, margin_r=20 + 3*long)
     return fig
 
 # %% ../../nbs/91_lines.ipynb #06d853fc
