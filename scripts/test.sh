@@ -41,4 +41,4 @@ step "Tutorials and dashboards run at their smallest size, and what experiments 
 step "Sweeps run at their smallest size" python tests/run_sweeps.py
 step "The wheel holds everything and works outside the tree" python scripts/wheel.py
 heading "Tests"
-python -m pytest tests -q -n 2 --dist loadfile
+python -m pytest tests -q -n 2 --dist loadfile --durations 15
