@@ -24,12 +24,13 @@ from .views import pairing, survival
 # %% ../nbs/76_report.ipynb #8f7aa60f
 KNOWN_TAGS = re.compile(r'<(?!/?(?:br|b|i|sup|sub|extra)>)')
 
-def harmless(fig:go.Figure) -> str: # JSON for a <script>
+def harmless(fig # a figure, or what JSON can say
+            ) -> str: # JSON for a <script>
     "A figure as JSON in which no text from data can become an element of the page."
     def clean(v):
         if isinstance(v, str): return KNOWN_TAGS.sub('&lt;', v) if v != 'scattergl' else 'scatter' # no WebGL
         return {clean(k): clean(w) for k, w in v.items()} if isinstance(v, dict) else [clean(w) for w in v] if isinstance(v, list) else v
-    text = json.dumps(clean(json.loads(fig.to_json())), separators=(',', ':'))
+    text = json.dumps(clean(json.loads(fig.to_json()) if isinstance(fig, go.Figure) else fig), separators=(',', ':'))
     for c in '<>&\u2028\u2029': text = text.replace(c, f'\\u{ord(c):04x}')
     return text
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import dask
 from distributed import LocalCluster
 
+from dfm_nb.core import InputError
 from dfm_nb.sweep.execute import run_sweep
 from dfm_nb.sweep.plan import SIZES, read_sweep
 from dfm_nb.sweep.report import metrics_of, write_sweep_report
@@ -18,17 +19,25 @@ from dfm_nb.sweep.report import metrics_of, write_sweep_report
 SWEEPS = sorted((Path(__file__).resolve().parents[1] / "sweeps").glob("*.yaml"))
 
 
+def runs_of(path: Path, size: str) -> str:
+    "How many runs a size has."
+    try: return str(len(read_sweep(path, size)))
+    except InputError as e:
+        if "is not set" in str(e): return "needs data"
+        raise
+
+
 def run(path: Path, folder: Path, scheduler: str) -> str:
     "Run one sweep; the empty string, or what went wrong."
     try:
-        plans = {size: read_sweep(path, size) for size in SIZES}
-        s, out = plans["smoke"], folder / path.stem
+        s, out = read_sweep(path, "smoke"), folder / path.stem
+        sizes = ", ".join(f"{size} {runs_of(path, size)}" for size in SIZES if size != "smoke")
         t = run_sweep(s, out, scheduler=scheduler, progress=False)
         if (t.status != "done").any() or len(t) != len(s): return f"{path.name}: {t[t.status != 'done'][['run', 'status', 'error']].to_dict('records')}"
         if not metrics_of(t, set(next(iter(s.runs.values())))): return f"{path.name}: no metric is a number"
         write_sweep_report(out)
     except Exception as error: return f"{path.name}: {type(error).__name__}: {error}"
-    print(f"{path.name}: {len(t)} runs of {', '.join(f'{v:.1f}' for v in t.seconds)} s (laptop {len(plans['laptop'])}, full {len(plans['full'])})", flush=True)
+    print(f"{path.name}: {len(t)} runs of {', '.join(f'{v:.1f}' for v in t.seconds)} s ({sizes})", flush=True)
     return ""
 
 

@@ -1,6 +1,13 @@
 """The panel of sweeps in a real browser: started, watched while its table fills, stopped, gone on with, asked; texts stay text."""
+import itertools
+
 import nbformat
+import numpy as np
 import pandas as pd
+
+from dfm_nb.core import write_json
+from dfm_nb.sweep.report import metrics_of, on_front, settings_table, small_is_better, write_sweep_report
+from lab import SHOTS
 
 CELLS = ["a = 1\nb = 'x'\nseed = 0", "import json, time\ntime.sleep(1)\njson.dump(dict(r2=a + .1*seed, leak=a*a), open('metrics.json', 'w'))"]
 TRAP = "<img src=x onerror='window.hit=1'>"
@@ -37,3 +44,33 @@ def test_a_sweep_from_a_notebook(lab):
     page.shot("sweep")
     assert page.page.evaluate("() => window.hit") is None and page.page.locator(".dfm-panel img").count() == 0
     page.fine()
+
+
+def test_any_two_metrics_on_the_page_of_a_sweep(lab):
+    "The front that the page draws is the one that `on_front` finds; names are text, whatever they hold."
+    g, out = np.random.default_rng(0), lab.folder / "page"
+    metrics = ["r2", "leak", "found", f"error {TRAP}"]
+    for k in range(24):
+        v = {m: round(float(x), 2) for m, x in zip(metrics, g.normal(size=4))} | ({"r2": None} if k == 5 else {})
+        for name, value in dict(parameters=dict(a=k, b=TRAP), metrics=v, result=dict(run=str(k), status="done", error="", seconds=1.0, memory_gb=0.1, version="0", host="h")).items():
+            write_json(out / "runs" / str(k) / f"{name}.json", value)
+    write_json(out / "sweep.json", dict(file="s.yaml", size="smoke", about=TRAP, varied=["a", "b"], runs=[str(k) for k in range(24)]))
+    path = write_sweep_report(out)
+    t = pd.read_parquet(out / "results.parquet")
+    metrics = metrics_of(t, {"a", "b"})
+    t = settings_table(t, ["a", "b"], metrics)
+    page, wrong = lab.browser.new_page(), []
+    page.on("pageerror", lambda e: wrong.append(str(e)))
+    page.goto(path.as_uri())
+    for x, y in itertools.permutations(range(4), 2):
+        page.get_by_label("Across").select_option(str(x))
+        page.get_by_label("Up").select_option(str(y))
+        drawn = page.evaluate("() => { const d = document.querySelector('#trade').data; return [d[1].x.length, d[2].x, d[2].y]; }")
+        pair = [metrics[x], metrics[y]]
+        p = t[pair].dropna()
+        front = p[on_front(p.to_numpy(), [small_is_better(m) for m in pair])]
+        assert drawn[0] == len(p) - len(front) and sorted(zip(drawn[1], drawn[2])) == sorted(front.itertuples(index=False, name=None)), pair
+    SHOTS.mkdir(exist_ok=True)
+    page.screenshot(path=str(SHOTS / "sweep_page.png"), full_page=True)
+    assert not wrong and page.evaluate("() => window.hit") is None and page.locator("img").count() == 0
+    page.close()

@@ -7,8 +7,11 @@ import time
 import nbformat
 import pandas as pd
 import pytest
+import torch
 
+import dfm_nb.sweep.execute as engine
 from conftest import environment
+from dfm_nb.sweep.plan import read_sweep
 from sweep_kills import kill_and_resume, wrong, write
 
 CELLS = ["a = 1\nfast = True\nrate = .1\nseed = 0", "import json\nif a == 3: raise ValueError('three is too much')\njson.dump(dict(double=2*a), open('metrics.json', 'w'))"]
@@ -105,3 +108,17 @@ def test_a_scheduler_of_ones_own_gives_the_same_table(dfm, folder):
     assert dfm("sweep", name, "--out", "here", "--workers", "2", "--quiet").returncode == 0
     table = lambda out: pd.read_parquet(folder / out / "results.parquet").drop(columns=["seconds", "memory_gb"])
     pd.testing.assert_frame_equal(table("there"), table("here"))
+
+
+def test_a_sweep_for_gpus(dfm, folder, monkeypatch):
+    "Without a card it is refused before anything is written; with two each worker has its own. (The names of cards are invented: there are none here.)"
+    name = sweep(folder, "grid: {a: [1, 2, 4, 5]}\nbudget: {gpu: true}\n")
+    if not torch.cuda.is_available():
+        answer = dfm("sweep", name, "--out", "out")
+        assert answer.returncode == 2 and "asks for a GPU" in answer.stderr and not (folder / "out").exists()
+    nb = nbformat.read(folder / "t.ipynb", as_version=4)
+    nb.cells[-1].source = "import json, os, time\ntime.sleep(1)\njson.dump(dict(card=int(os.environ['CUDA_VISIBLE_DEVICES'])), open('metrics.json', 'w'))"
+    nbformat.write(nb, folder / "t.ipynb")
+    monkeypatch.setattr(engine, "_cards", lambda s: ["3", "7"])
+    t = engine.run_sweep(read_sweep(folder / name), folder / "out", workers=4, progress=False)
+    assert (t.status == "done").all() and {*t.card} == {3, 7}

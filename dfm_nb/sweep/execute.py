@@ -97,7 +97,17 @@ def _result(folder) -> dict | None:
     try: return json.loads((Path(folder)/FILES['result']).read_text())
     except (OSError, ValueError): return None
 
-def execute(job:dict # name, out, notebook (JSON), parameters, threads, run_minutes, memory_gb
+def _said():
+    "Threads that the user allows; 0: nothing is said."
+    said = os.environ.get('OMP_NUM_THREADS', '')
+    return int(said) if said.isdigit() else 0
+
+def _own(cards):
+    "The card that has the number of this worker."
+    from distributed import get_worker
+    return cards[int(get_worker().name) % len(cards)]
+
+def execute(job:dict # name, out, notebook (JSON), parameters, threads (0: as the worker's environment says, else one), run_minutes, memory_gb
            ) -> dict: # what result.json holds
     "Do one run, unless it is done."
     final = Path(job['out'])/'runs'/job['name']
@@ -107,9 +117,10 @@ def execute(job:dict # name, out, notebook (JSON), parameters, threads, run_minu
     shutil.rmtree(work, ignore_errors=True); work.mkdir()
     (work/FILES['source']).write_text(job['notebook'], encoding='utf-8')
     write_json(work/FILES['parameters'], job['parameters'])
+    if job.get('cards'): os.environ['CUDA_VISIBLE_DEVICES'] = _own(job['cards']) # for the processes that this one starts
     start, began = time.monotonic(), time.time()
     (work/'log.txt').touch()
-    process = _started(job.get('modules', []), work, job['threads'], os.getpid())
+    process = _started(job.get('modules', []), work, job['threads'] or _said() or 1, os.getpid())
     try: ended, peak = _watched(process, 60*job['run_minutes'], 2**30*job['memory_gb'])
     except BaseException: _end(process.pid); shutil.rmtree(work, ignore_errors=True); raise
     _end(process.pid) # which is gone, unless its forkserver was killed
@@ -155,6 +166,14 @@ def write_table(out) -> pd.DataFrame:
     return t
 
 # %% ../../nbs/49_execute.ipynb #e5b3cd85
+def _cards(s):
+    "The names of this machine's GPUs, for a sweep that asks for them."
+    if not s.budget['gpu']: return []
+    import torch
+    if not (n := torch.cuda.device_count()): raise InputError(f'{s.path} asks for a GPU (gpu: true in its budget), and this machine has none; run it on one that has, give a --scheduler whose workers have, or take gpu: true out of the file')
+    said = [c for c in os.environ.get('CUDA_VISIBLE_DEVICES', '').split(',') if c.strip()]
+    return (said or [str(k) for k in range(n)])[:n]
+
 def _client(workers, scheduler, gpu):
     import dask
     from distributed import Client, LocalCluster
@@ -168,8 +187,7 @@ def _client(workers, scheduler, gpu):
 
 def _threads(fit): # fit: so many that the workers together keep to the cores
     "Threads of a run: what fits, or fewer if the user has said so."
-    said = os.environ.get('OMP_NUM_THREADS', '')
-    return max(1, min(fit, int(said)) if said.isdigit() else fit)
+    return max(1, min(fit, _said() or fit))
 
 def _slots(client, gpu): # runs that the workers of now can do at once
     return sum(min(w['nthreads'], int(w['resources'].get('GPU', 0))) if gpu else w['nthreads'] for w in client.scheduler_info()['workers'].values())
@@ -183,22 +201,23 @@ def _prepared(out):
         if len(parts) == 3 and parts[0] == socket.gethostname() and parts[1].isdigit() and not psutil.pid_exists(int(parts[1])): shutil.rmtree(p, ignore_errors=True)
 
 # %% ../../nbs/49_execute.ipynb #59ec4aee
-def _work(s, out, todo, workers, scheduler, progress, seen):
+def _work(s, out, todo, workers, scheduler, cards, progress, seen):
     from distributed import as_completed
     cores = os.cpu_count() or 1
     workers = workers or max(1, cores//2)
+    if cards: workers = min(workers, len(cards)) # two runs on one card would take its memory from each other
     client, cluster = _client(workers, scheduler, s.budget['gpu'])
     for n in todo: shutil.rmtree(out/'runs'/n, ignore_errors=True) # what failed and is tried again, now that somebody will
     nb = nbformat.writes(s.notebook)
     modules = imports(s.notebook)
-    jobs = (dict(name=n, out=str(out), notebook=nb, modules=modules, parameters=s.runs[n], threads=_threads(cores//workers), run_minutes=s.budget['run_minutes'], memory_gb=s.budget['memory_gb']) for n in todo)
+    jobs = (dict(name=n, out=str(out), notebook=nb, modules=modules, cards=cards, parameters=s.runs[n], threads=0 if scheduler else _threads(cores//workers), run_minutes=s.budget['run_minutes'], memory_gb=s.budget['memory_gb']) for n in todo)
     def submit(job): return client.submit(execute, job, key=f'{out.name}-{job["name"]}-{os.getpid()}', pure=False, resources=dict(GPU=1) if s.budget['gpu'] else None)
     able = lambda: _slots(client, s.budget['gpu'])
     start, bar = time.monotonic(), tqdm(total=len(todo), unit='run', desc=s.path.stem, disable=not progress)
     try:
         going = {(f := submit(j)).key: (f, j) for _, j in zip(range(max(2, 2*able())), jobs)}
         line = as_completed([f for f, _ in going.values()], loop=client.loop)
-        if not able(): bar.set_postfix_str('waiting for a worker' + ' that has GPU=1'*s.budget['gpu'] + ' to come')
+        if not able(): print('no worker' + ' that has GPU=1'*s.budget['gpu'] + ' is there yet; waiting for one to come', file=sys.stderr)
         for f in line:
             job = going.pop(f.key)[1]
             r = f.result() if f.status == 'finished' else _lost(job, f)
@@ -232,6 +251,7 @@ def run_sweep(s:Sweep, # of `read_sweep`
     "Do all runs of a sweep that are not done."
     out = Path(out).resolve()
     undone = lambda: [n for n in s.runs if not (r := _result(out/'runs'/n)) or (retry_failed and r['status'] != 'done')]
+    cards = _cards(s) if not scheduler and undone() else []
     if scheduler and undone(): _client(workers, scheduler, False)[0].close() # or nothing is written
     _prepared(out)
     lock = FileLock(out/'.lock', timeout=0)
@@ -239,7 +259,7 @@ def run_sweep(s:Sweep, # of `read_sweep`
     except Timeout: raise InputError(f'{out} is being worked on by another sweep; wait until it is done, or choose another --out') from None
     try:
         write_json(out/'sweep.json', dict(file=str(s.path), template=str(s.template), size=s.size, about=s.about, varied=s.varied, budget=s.budget, runs=list(s.runs), version=dfm_nb.__version__))
-        if todo := undone(): _work(s, out, todo, workers, scheduler, progress, seen)
+        if todo := undone(): _work(s, out, todo, workers, scheduler, cards, progress, seen)
     finally:
         write_table(out); lock.release()
     t = results(out)

@@ -135,10 +135,11 @@ def _print(value, folder):
     except OSError: return None
     return [[q.relative_to(path.parent).as_posix(), _content(str(q), q.stat().st_size, q.stat().st_mtime_ns)] for q in files] or None
 
-def _from_here(values): # a run works in a folder of its own, where `../data` would be another
-    "Make variables of the environment that name something by a relative path name it by its absolute one."
-    for name in re.findall(r'\$\{?(\w+)', ' '.join(v for v in values if isinstance(v, str))):
+def _from_here(default, given, path): # a run works in a folder of its own, where `../data` would be another
+    "Make variables of the environment that name something by a relative path name it by its absolute one; those that a sweep names must be there."
+    for k, name in [(k, name) for k, v in (default | given).items() if isinstance(v, str) for name in re.findall(r'\$\{?([A-Za-z]\w*)', v)]:
         here = os.environ.get(name, '')
+        if not here and k in given: raise InputError(f'{path}: {k} is {given[k]!r}, and the variable {name} is not set; set it: export {name}=...')
         if here and not os.path.isabs(here) and os.path.exists(here): os.environ[name] = os.path.abspath(here)
 
 def _names_a_file(value, folder): return isinstance(value, str) and ('/' in value or '.' in value) and '$' not in value and bool(_print(value, folder))
@@ -180,7 +181,7 @@ def read_sweep(path, # the YAML file
     for given in _combinations(p, path):
         if unknown := set(given) - set(known): raise InputError(f'{path}: the template {at.name} has no parameter {min(map(str, unknown))!r}; it has {", ".join(known)}')
         given = {k: typed(v, known[k], k, path) for k, v in given.items()}
-        _from_here((known | given).values())
+        _from_here(known, given, path)
         name = run_name(nb, known | given, path.parent)
         if name in runs: raise InputError(f'{path}: two runs are the same: {json.dumps(given)}; take one out')
         runs[name] = {k: str((path.parent/v).resolve()) if _names_a_file(v, path.parent) else v for k, v in given.items()} # a run works in a folder of its own
