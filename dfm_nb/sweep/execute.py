@@ -107,6 +107,7 @@ def _own(cards):
     from distributed import get_worker
     return cards[int(get_worker().name) % len(cards)]
 
+# %% ../../nbs/49_execute.ipynb #4bc8f678
 def execute(job:dict # name, out, notebook (JSON), parameters, threads (0: as the worker's environment says, else one), run_minutes, memory_gb
            ) -> dict: # what result.json holds
     "Do one run, unless it is done."

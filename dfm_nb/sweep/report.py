@@ -156,6 +156,7 @@ SHEET = '''<!DOCTYPE html>
 <figure><div class="wide" tabindex="0"><div id="trade" role="img" aria-label="Two metrics against each other" style="width: 620px; height: 420px"></div></div></figure><script type="text/json" id="trades">{{ harmless(trades) }}</script>{% endif %}
 <h2>All runs</h2>{{ table(runs, 'Each links to its executed notebook, where there is one.', executed) }}</main><script>{{ plotly }}</script><script>{{ draw }}</script></body></html>'''
 
+# %% ../../nbs/90_sweep_report.ipynb #dbe08c4f
 TRADE = ''' // as `trade`, of any two metrics
 const said = document.querySelector('#trades'), chosen = [...document.querySelectorAll('select.trade')];
 if (said) {
@@ -185,6 +186,7 @@ def _trades(best, varied, metrics, lower): # what TRADE reads
     return dict(says=says, colours=[PALETTE[0], '#9A9A9A'], layout=json.loads(go.Figure(layout=layout).to_json())['layout'],
                 metrics=[dict(label=label(m), small=small_is_better(m, lower), mean=numbers(m), sd=numbers(f'{m} ± sd')) for m in metrics])
 
+# %% ../../nbs/90_sweep_report.ipynb #126e414b
 def _say(v): return '' if v is None or v != v else f'{v:.4g}' if isinstance(v, float) else str(v)
 
 def write_sweep_report(out, # folder of a sweep
