@@ -182,8 +182,7 @@ def _trades(best, varied, metrics, lower): # what TRADE reads
     numbers = lambda m: [float(v) if np.isfinite(v) else None for v in best[m].astype(float)]
     names = [k for k in varied if k != 'seed' and k in best]
     says = ['<br>'.join(f'{label(k)} {v}' for k, v in zip(names, r)) for r in best[names].itertuples(index=False, name=None)] # as text: `harmless` leaves <br>
-    layout = style(go.Figure(), 620, 420, legend=dict(y=1.02)).to_plotly_json()['layout']
-    return dict(says=says, colours=[PALETTE[0], '#9A9A9A'], layout=json.loads(go.Figure(layout=layout).to_json())['layout'],
+    return dict(says=says, colours=[PALETTE[0], '#9A9A9A'], layout=json.loads(style(go.Figure(), 620, 420, legend=dict(y=1.02)).to_json())['layout'],
                 metrics=[dict(label=label(m), small=small_is_better(m, lower), mean=numbers(m), sd=numbers(f'{m} ± sd')) for m in metrics])
 
 # %% ../../nbs/90_sweep_report.ipynb #126e414b
