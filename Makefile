@@ -16,6 +16,9 @@ test notebooks table-scl experiment: export DFM_DATA := $(shell cd ../shared/dat
 endif
 endif
 
+# Byte code is kept, whatever the environment says: compiling torch, pandas and the like anew doubles the start of every process.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help install run test table table-scl table-align experiment answers picture lab app docs export clean-notebooks notebooks readme clean
 
 help: ## list these targets

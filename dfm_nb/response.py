@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 import numpy as np
-from astropy.io import fits
 from scipy.sparse import csr_array
 from scipy.special import ndtr
 from .core import InputError
@@ -109,6 +108,7 @@ IMPOSSIBLE = re.compile(rb'(?:NAXIS[0-9]*|PCOUNT|GCOUNT|TFIELDS) *= *-|(?:NAXIS|
 def fits_tables(path # of a FITS file, gzip or not
                ): # `with fits_tables(path) as hdus:` its binary tables
     "Open a file of small tables; whatever goes wrong while it is open becomes an `InputError`."
+    from astropy.io import fits # here: who reads no FITS does not wait for it
     try:
         with open(path, 'rb') as f: packed = f.read(2) == b'\x1f\x8b'
         with (gzip.open if packed else open)(path, 'rb') as f: raw = f.read(LIMIT + 1)

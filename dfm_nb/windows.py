@@ -10,7 +10,6 @@ __all__ = ['NORMALISE', 'lengths', 'clock', 'fitting', 'regular', 'cut', 'alive'
 import sys
 from fractions import Fraction
 import numpy as np
-from scipy.signal import resample_poly
 from tqdm.auto import tqdm
 from .core import InputError
 
@@ -84,6 +83,7 @@ def resample(x:np.ndarray, # (C, T)
     if not (rate > 0 and new > 0): raise InputError(f'the sampling rate is {rate:g} Hz and shall be {new:g} Hz; both must be above 0')
     ratio = Fraction(new / rate).limit_denominator(2000)
     if ratio == 1: return np.array(x, np.float64)
+    from scipy.signal import resample_poly # here: it takes a second that most commands need not wait
     gone, i = ~np.isfinite(x), np.arange(x.shape[-1])
     if gone.any(): x = np.stack([np.interp(i, i[~g], c[~g]) if not g.all() else 0*i for c, g in zip(x, gone)])
     y = resample_poly(np.asarray(x, np.float64), ratio.numerator, ratio.denominator, axis=-1, padtype='line')

@@ -48,7 +48,7 @@ FORK = """
 import gc, json, os, shutil, sys, tempfile, traceback
 gc.disable()  # while much is made and nothing thrown away; and what stays is not to be looked through in each child
 import dfm_nb.recipes.causal, dfm_nb.recipes.scl, dfm_nb.recipes.search, dfm_nb.sim.catalogue, dfm_nb.sim.ecg, dfm_nb.sim.imu, dfm_nb.sim.texts
-import numpy, pandas, pyarrow.dataset, sklearn.gaussian_process, sklearn.multiclass, torch._dynamo
+import astropy.io.fits, numpy, pandas, pyarrow.dataset, scipy.signal, sklearn.gaussian_process, sklearn.multiclass, torch._dynamo
 from dfm_nb import core, plots, report
 from dfm_nb.cli import main
 from dfm_nb.views import maps, survival

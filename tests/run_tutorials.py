@@ -27,7 +27,7 @@ from dfm_nb.sweep.plan import ANSWER  # noqa: E402
 
 SIZES = {"tutorials": "tiny", "dashboards": "tiny", "experiments": ""}
 TIMEOUT = 300  # seconds a cell
-IMPORTED = ["papermill", "ipykernel.kernelapp", "torch._dynamo", "dfm_nb.recipes.causal", "dfm_nb.recipes.scl", "dfm_nb.recipes.align", "dfm_nb.recipes.process", "dfm_nb.widgets.base", "dfm_nb.sweep.report"]
+IMPORTED = ["papermill", "scipy.signal", "ipykernel.kernelapp", "torch._dynamo", "dfm_nb.recipes.causal", "dfm_nb.recipes.scl", "dfm_nb.recipes.align", "dfm_nb.recipes.process", "dfm_nb.widgets.base", "dfm_nb.sweep.report"]
 
 
 def without_skipped(path: Path):

@@ -11,7 +11,6 @@ import gzip, io, re, sys, warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np, pandas as pd
-from astropy.io import fits
 from tqdm.auto import tqdm
 from ..core import InputError, Observations
 
@@ -79,6 +78,7 @@ HEADERS = ('TICID', 'OBJECT', 'SECTOR', 'CAMERA', 'CCD', *KNOWN)
 
 def _read(path, column):
     "Headers, the name of the flux column, and {column: (n,) float64}; any exception."
+    from astropy.io import fits # here: who reads no FITS does not wait for it
     raw = path.read_bytes()
     if raw[:2] == b'\x1f\x8b': raw = gzip.decompress(raw)
     with warnings.catch_warnings(), fits.open(io.BytesIO(raw), memmap=False) as hdus:
