@@ -4,7 +4,9 @@ FOLDER/causal, FOLDER/scl and FOLDER/align are what tests and dashboards look at
 are whole runs with audit and report, of models that have learned almost nothing.
 """
 import io
+import multiprocessing
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -17,14 +19,19 @@ RUNS = {
 }
 
 
+def train(recipe: str, out: Path) -> int:
+    "The run of one recipe, unless it is there; the status of its command."
+    if (out / "summary.md").exists(): return 0
+    with redirect_stdout(io.StringIO()): return main(["resume", str(out), "--quiet"] if (out / "config.json").exists() else ["run", recipe, *RUNS[recipe], "--out", str(out), "--quiet"])
+
+
 def make(folder: Path) -> list[Path]:
-    "The runs that are not there yet; their paths."
-    for recipe, more in RUNS.items():
-        out = folder / recipe
-        if (out / "summary.md").exists(): continue
-        with redirect_stdout(io.StringIO()): status = main(["resume", str(out), "--quiet"] if (out / "config.json").exists() else ["run", recipe, *more, "--out", str(out), "--quiet"])
-        if status: sys.exit(status)
-    return [folder / recipe for recipe in RUNS]
+    "The runs that are not there yet, two at a time; their paths."
+    folders = [folder / recipe for recipe in RUNS]
+    if all((f / "summary.md").exists() for f in folders): return folders
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool: status = max(pool.map(train, RUNS, folders))
+    if status: sys.exit(status)
+    return folders
 
 
 if __name__ == "__main__":

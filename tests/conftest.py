@@ -179,7 +179,7 @@ def lab_session(tmp_path_factory, example_runs):
         if (run / "config.json").exists(): shutil.copytree(run, folder / "runs" / run.name)
     with server(folder) as address, sync_playwright() as p:
         browser = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield Lab(address, folder, browser)
+        yield Lab(address, folder, browser.new_context())
         browser.close()
 
 

@@ -175,7 +175,7 @@ class Page:
 
 
 class Lab:
-    "A server and a browser; `folder` is the root of the server, and holds the example runs in `runs/`."
+    "A server and a browser (one context of it); `folder` is the root of the server, and holds the example runs in `runs/`."
     def __init__(self, address, folder, browser): self.address, self.folder, self.browser, self.pages, self.opened = address, Path(folder), browser, [], 0
 
     def copy(self, name: str, **parameters) -> str:
@@ -189,10 +189,16 @@ class Lab:
         nbformat.write(nb, self.folder / path)
         return path
 
+    def tab(self, width=1400, height=1300):
+        "An empty page of the browser. All share one cache, as a person's do: JupyterLab's scripts are loaded and compiled once."
+        page = self.browser.new_page()
+        page.set_viewport_size(dict(width=width, height=height))
+        return page
+
     def open(self, path: str, width=1400, height=1300) -> Page:
         "Open a notebook below the root in a fresh workspace."
         self.opened += 1
-        page = self.browser.new_page(viewport=dict(width=width, height=height))
+        page = self.tab(width, height)
         p = Page(self, page, path)
         p.listen()
         page.goto(f"{self.address}/lab/workspaces/w{self.opened}/tree/{path}?reset")

@@ -46,7 +46,7 @@ def test_notebook_7_and_voila_show_them(lab):
     name = lab.copy("3_maps", runs="runs")
     shutil.move(lab.folder / name, where / name)
     with server(where, "notebook") as address:
-        page = Page(lab, lab.browser.new_page(viewport=dict(width=1300, height=1200)), name)
+        page = Page(lab, lab.tab(1300, 1200), name)
         page.listen()
         page.page.goto(f"{address}/notebooks/{name}")
         page.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
@@ -61,7 +61,7 @@ def test_notebook_7_and_voila_show_them(lab):
         assert page.plot_data()
         page.page.close()
     with server(where, "voila", name) as address:
-        page = Page(lab, lab.browser.new_page(viewport=dict(width=1300, height=1200)), name)
+        page = Page(lab, lab.tab(1300, 1200), name)
         page.listen()
         page.page.goto(address, timeout=120_000)
         page.page.wait_for_selector(".dfm-panel .js-plotly-plot .main-svg", timeout=120_000)

@@ -59,7 +59,7 @@ def test_any_two_metrics_on_the_page_of_a_sweep(lab):
     t = pd.read_parquet(out / "results.parquet")
     metrics = metrics_of(t, {"a", "b"})
     t = settings_table(t, ["a", "b"], metrics)
-    page, wrong = lab.browser.new_page(), []
+    page, wrong = lab.tab(), []
     page.on("pageerror", lambda e: wrong.append(str(e)))
     page.goto(path.as_uri())
     for x, y in itertools.permutations(range(4), 2):
