@@ -80,7 +80,8 @@ def run(path: Path, only: str = ""):
         client.only = only
         client.execute()
     for cell in nb.cells:  # a widget is nothing without its kernel, and has another name in every run
-        if "outputs" in cell: cell.outputs = [o for o in cell.outputs if WIDGET not in o.get("data", {})]
+        # nor is what the browser that draws pictures (choreographer) says to itself part of an answer
+        if "outputs" in cell: cell.outputs = [o for o in cell.outputs if WIDGET not in o.get("data", {}) and not (o.get("name") == "stderr" and "choreographer" in o.text)]
     nb.metadata.pop("widgets", None)
     nbformat.write(nb, path)
     if path.stat().st_size > ROOM: nbformat.write(lighter(nb), path)
